@@ -1,0 +1,211 @@
+"""The values that travel through the gateway: requests, callers, answers.
+
+Neutral between provider families; gateway.providers translates to and from the wire.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.policy.money import NanoUsd
+from gateway.policy.refusals import Refusal
+from gateway.policy.usage import Usage
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Text(_Value):
+    type: Literal["text"] = "text"
+    text: str
+
+
+class Image(_Value):
+    """An image by value (base64) or by URL; exactly one of the two is set."""
+
+    type: Literal["image"] = "image"
+    media_type: str = "image/png"
+    data: str = ""
+    url: str = ""
+
+
+class ToolUse(_Value):
+    """The model asks for a tool. `arguments` is the JSON text exactly as the model wrote it."""
+
+    type: Literal["tool_use"] = "tool_use"
+    id: str
+    name: str
+    arguments: str
+
+
+class ToolResult(_Value):
+    type: Literal["tool_result"] = "tool_result"
+    tool_use_id: str
+    name: str = ""
+    content: str
+    is_error: bool = False
+
+
+class Reasoning(_Value):
+    """A provider's reasoning block, kept so that it can be sent back (Anthropic's signature)."""
+
+    type: Literal["reasoning"] = "reasoning"
+    text: str
+    signature: str = ""
+
+
+Part = Annotated[Text | Image | ToolUse | ToolResult | Reasoning, Field(discriminator="type")]
+
+
+class Message(_Value):
+    """One item of a conversation."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """All text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def tool_uses(self) -> tuple[ToolUse, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolUse))
+
+
+class ToolSpec(_Value):
+    """A tool as the model sees it; input_schema is a JSON Schema object."""
+
+    name: str
+    description: str = ""
+    input_schema: dict[str, object] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+class ModelRequest(_Value):
+    """What is asked of a model, whichever provider answers."""
+
+    system: str = ""
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    n: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: everything a budget, the ledger or a report may want to know.
+
+    ancestors: run ids from the parent upwards; each of their run budgets is charged too.
+    """
+
+    agent: str
+    run_id: str = ""
+    ancestors: tuple[str, ...] = ()
+    step: int = 0
+    team: str = ""
+    user: str = ""
+    key_id: str = ""
+    session: str = ""
+    endpoint: str = ""
+    application: str = ""
+    feature: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    trace_id: str = ""
+    span_id: str = ""
+    prompt_version: str = ""
+    mode: Literal["live", "shadow"] = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One logical model call.
+
+    key: the call key of DESIGN 1. tier: quick, balanced, frontier or max, or the name of one
+    deployment. run_budget_nano_usd: the run's launch budget (None: no run budget);
+    ancestor_budgets are found by the authority under their own run scope.
+    conversation_id: where the answer is stored ('' for HTTP callers, who have `idempotent`).
+    """
+
+    key: str
+    caller: Caller
+    request: ModelRequest
+    tier: str
+    run_budget_nano_usd: int | None = None
+    conversation_id: str = ""
+    idempotent: bool = True
+    timeout_seconds: float = 60.0
+    total_timeout_seconds: float = 180.0
+    max_attempts: int = 3
+    downgrade: bool = True
+
+
+class Settlement(_Value):
+    """How one attempt ended, complete enough to be booked again by anybody, any time later.
+
+    state: `settled` (cost is final), `released` (never sent), `in_doubt` (sent, outcome
+    unknown: counted at its bound; estimate is what had been received by then).
+    basis says where the cost comes from: usage, error_answer, estimate, invoice, not_sent.
+    """
+
+    attempt_id: str
+    state: Literal["settled", "released", "in_doubt"]
+    cost_nano_usd: int = 0
+    estimate_nano_usd: int = 0
+    basis: Literal["usage", "error_answer", "estimate", "invoice", "not_sent", "unknown"] = "unknown"
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    price_id: str = ""
+    provider_request_id: str = ""
+    provider_usage: dict[str, object] = Field(default_factory=dict)
+    status: str = ""  # success, error, killed, refused, timeout
+    error_type: str = ""
+    error_message: str = ""
+    finish_reason: str = ""
+    first_token_ms: int | None = None  # Unix milliseconds
+    done_ms: int | None = None
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_tokens,
+            self.cache_write_tokens,
+            self.reasoning_tokens,
+        )
+
+
+class StoredAnswer(_Value):
+    """An answer as it is kept under its call key, with the settlement of the attempt that gave it."""
+
+    call_key: str
+    message: Message
+    finish_reason: str
+    deployment: str
+    settlement: Settlement
+    item: int = -1  # its number in the conversation; -1 outside of one
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a call came to."""
+
+    message: Message
+    finish_reason: str
+    deployment: str
+    attempt_id: str
+    usage: Usage
+    cost_nano_usd: NanoUsd
+    item: int = -1
+    replayed: bool = False
+    cached: bool = False
+
+
+Outcome = Completion | Refusal

@@ -1,0 +1,52 @@
+"""The gateway's no, as a value whose numbers were true at the instant it was given."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.policy.money import format_usd
+
+
+class RefusalKind(StrEnum):
+    """Why nothing was bought, and with it what the caller should do."""
+
+    EXHAUSTED = "exhausted"  # spent + asked > limit: wait for the reset, a top-up or a raised limit
+    CONTENDED = "contended"  # only others' holds or doubts stand in the way: retry in seconds
+    NEVER_FITS = "never_fits"  # asked > limit: this call can never pass
+    SWITCHED = "switched"  # a kill switch is set
+    THROTTLED = "throttled"  # the agent is throttled and has a call in flight
+    RATE_LIMITED = "rate_limited"
+    IN_FLIGHT = "in_flight"  # a living attempt of the same call: wait for its answer
+    PRESSURE = "pressure"  # the budget is nearly spent: ask again one tier down
+    UNAVAILABLE = "unavailable"  # Redis, Postgres, every provider, or the outbox is full
+    INVALID = "invalid"  # the request itself: no price, no output limit, image without a token count
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What was refused, by which scope, and the numbers. Amounts are nano-dollars.
+
+    retry_at_ms: Unix milliseconds after which asking again can succeed; None when only a
+    person can change it (or nobody).
+    """
+
+    kind: RefusalKind
+    scope: str = ""
+    period: str = ""
+    limit_nano_usd: int = 0
+    spent_nano_usd: int = 0
+    held_nano_usd: int = 0
+    in_doubt_nano_usd: int = 0
+    asked_nano_usd: int = 0
+    retry_at_ms: int | None = None
+    detail: str = ""
+
+    def __str__(self) -> str:
+        if self.kind in (RefusalKind.EXHAUSTED, RefusalKind.CONTENDED, RefusalKind.NEVER_FITS):
+            per = "" if self.period in ("", "run") else f" per {self.period}"
+            return (
+                f"{self.kind.value}: {self.scope}{per} has a limit of {format_usd(self.limit_nano_usd)}, "
+                f"spent {format_usd(self.spent_nano_usd)}, held {format_usd(self.held_nano_usd)}, "
+                f"in doubt {format_usd(self.in_doubt_nano_usd)}; the call asked for "
+                f"{format_usd(self.asked_nano_usd)}"
+            )
+        return ": ".join(part for part in (self.kind.value, self.scope, self.detail) if part)
