@@ -80,7 +80,9 @@ class ToolSpec(_Value):
 
     name: str
     description: str = ""
-    input_schema: dict[str, object] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    input_schema: dict[str, object] = Field(
+        default_factory=lambda: dict[str, object](type="object", properties={})
+    )
 
 
 class ModelRequest(_Value):

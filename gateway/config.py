@@ -1,0 +1,84 @@
+"""What the gateway is configured with: deployments, tiers, providers. Frozen, read once at the edge."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.policy.money import NanoUsd, usd
+
+FamilyName = Literal["openai", "anthropic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Where requests go. api_key_env names the environment variable that holds the key."""
+
+    name: str
+    family: FamilyName
+    base_url: str
+    api_key_env: str = ""
+    api_key_file: str = ""
+    invoice_url: str = ""  # the simulator's GET /invoice; '' where usage is not to be had
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One provider's one model, as tiers name it: `anthropic/claude-sonnet-4-5`.
+
+    model: the name on the wire. price_model: the name to look the price up under.
+    ceiling_*: nano-dollars per million tokens to charge when no price is known (I10);
+    None means: no price, no call.
+    """
+
+    name: str
+    provider: str
+    model: str
+    price_model: str = ""
+    max_output_tokens: int = 8192
+    tokens_per_image: int | None = None
+    overhead_tokens: int = 64
+    ceiling_nano_usd_per_mtok: NanoUsd | None = None
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A class of models in order of preference, with its soft daily budget."""
+
+    name: str
+    deployments: tuple[str, ...]
+    daily_budget_nano_usd: NanoUsd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Velocity:
+    """Thresholds of money per sliding window and agent (REQUIREMENTS 1)."""
+
+    window_seconds: int = 300
+    alert_nano_usd: NanoUsd = usd(5)
+    pause_nano_usd: NanoUsd = usd(15)
+    pause_seconds: int = 600
+    global_nano_usd: NanoUsd = usd(50)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """Everything Gateway decides by, besides the budgets (which live in Postgres and Redis).
+
+    tiers: cheapest first: a soft refusal or pressure moves one to the left.
+    timezone, day_start_minutes: when the accounting day begins (IANA zone name, minutes after
+    midnight).
+    """
+
+    providers: dict[str, Provider]
+    deployments: dict[str, Deployment]
+    tiers: tuple[Tier, ...]
+    prices_overlay: tuple[dict[str, object], ...] = ()
+    aliases: dict[str, str] = field(default_factory=dict)
+    timezone: str = "UTC"
+    day_start_minutes: int = 0
+    downgrade_at_ratio: float = 0.80
+    velocity: Velocity = field(default_factory=Velocity)
+    lease_seconds: float = 5.0
+    lease_grace_seconds: float = 2.0
+    outbox_max: int = 100_000
+    doubt_settles_after_seconds: float = 86_400.0
