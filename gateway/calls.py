@@ -3,6 +3,7 @@
 Neutral between provider families; gateway.providers translates to and from the wire.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -126,23 +127,29 @@ class Caller:
 class Call:
     """One logical model call.
 
-    key: the call key of DESIGN 1. tier: quick, balanced, frontier or max, or the name of one
-    deployment. run_budget_nano_usd: the run's launch budget (None: no run budget);
-    ancestor_budgets are found by the authority under their own run scope.
-    conversation_id: where the answer is stored ('' for HTTP callers, who have `idempotent`).
+    key: the call key of DESIGN 1. request: the request, or how to load it once the replay check
+    has found no answer. tier: quick, balanced, frontier or max, or the name of one deployment.
+    run_budget_nano_usd: the run's launch budget (None: no run budget); ancestors are charged
+    under the limits of their own run scopes. conversation_id: where the answer is stored (''
+    outside of a run). recheck: an earlier ask of the same step was refused and is on record.
     """
 
     key: str
     caller: Caller
-    request: ModelRequest
+    request: ModelRequest | Callable[[], Awaitable[ModelRequest]]
     tier: str
     run_budget_nano_usd: int | None = None
+    ancestor_budgets_nano_usd: dict[str, int] = field(default_factory=dict)
     conversation_id: str = ""
-    idempotent: bool = True
+    recheck: bool = False
     timeout_seconds: float = 60.0
     total_timeout_seconds: float = 180.0
     max_attempts: int = 3
     downgrade: bool = True
+
+    async def load_request(self) -> ModelRequest:
+        """The request itself, loaded now where it was given as a loader."""
+        return self.request if isinstance(self.request, ModelRequest) else await self.request()
 
 
 class Settlement(_Value):

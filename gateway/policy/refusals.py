@@ -26,7 +26,8 @@ class Refusal:
     """What was refused, by which scope, and the numbers. Amounts are nano-dollars.
 
     retry_at_ms: Unix milliseconds after which asking again can succeed; None when only a
-    person can change it (or nobody).
+    person can change it (or nobody). attempts: how many attempts at providers had been made
+    (and paid for, or are in doubt) before this answer.
     """
 
     kind: RefusalKind
@@ -39,6 +40,7 @@ class Refusal:
     asked_nano_usd: int = 0
     retry_at_ms: int | None = None
     detail: str = ""
+    attempts: int = 0
 
     def __str__(self) -> str:
         if self.kind in (RefusalKind.EXHAUSTED, RefusalKind.CONTENDED, RefusalKind.NEVER_FITS):
