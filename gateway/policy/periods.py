@@ -1,0 +1,106 @@
+"""Accounting periods: the windows of a day and a month in a zone, safe across clock changes.
+
+An accounting day begins `day_start_minutes` after local midnight and is named by the local date
+on which it begins; an accounting month begins with the accounting day of its first. A boundary
+that falls into the hour that a clock change skips is read by the clock before the change; one
+that falls into the repeated hour lies in its first pass. So windows touch, never overlap, and are
+as long as the local day really is (23 to 25 hours, and 0 where a zone skipped a whole date).
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from gateway.policy.scopes import Period, Window
+
+MINUTES_PER_DAY = 1_440
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_RUN = (Window("run", 0, 0),)
+
+
+def windows(period: Period, now_ms: int, zone: ZoneInfo, day_start_minutes: int = 0) -> tuple[Window, ...]:
+    """Return the previous, the current and the next window of a period; a run has only one.
+
+    now_ms: Unix milliseconds. day_start_minutes: 0 to 1439. Raises ValueError outside of that.
+    """
+    if not 0 <= day_start_minutes < MINUTES_PER_DAY:
+        raise ValueError(f"day_start_minutes {day_start_minutes}: 0 to {MINUTES_PER_DAY - 1} are possible")
+    if period is Period.RUN:
+        return _RUN
+    clock = _Clock(period, zone, day_start_minutes)
+    current = clock.holding(now_ms)
+    return clock.beside(current, -1), clock.window(current), clock.beside(current, 1)
+
+
+def reset_ms(period: Period, now_ms: int, zone: ZoneInfo, day_start_minutes: int = 0) -> int | None:
+    """When the current window ends, in Unix milliseconds; None for a run, which nothing resets."""
+    if period is Period.RUN:
+        return None
+    return windows(period, now_ms, zone, day_start_minutes)[1].end_ms
+
+
+@dataclass(slots=True)
+class Calendar:
+    """The periods of one zone, which remembers the windows it computed last.
+
+    Asked on every model call, and the answer changes once a day.
+    """
+
+    zone: ZoneInfo
+    day_start_minutes: int = 0
+    _last: dict[Period, tuple[Window, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def windows(self, period: Period, now_ms: int) -> tuple[Window, ...]:
+        """Return the same as the function `windows`."""
+        if period is Period.RUN:
+            return _RUN
+        last = self._last.get(period)
+        if last is None or not last[1].start_ms <= now_ms < last[1].end_ms:
+            last = self._last[period] = windows(period, now_ms, self.zone, self.day_start_minutes)
+        return last
+
+    def reset_ms(self, period: Period, now_ms: int) -> int | None:
+        """Return when the current window ends, in Unix milliseconds; None for a run."""
+        return None if period is Period.RUN else self.windows(period, now_ms)[1].end_ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """Windows of one period by the date on which they begin."""
+
+    period: Period
+    zone: ZoneInfo
+    day_start_minutes: int
+
+    def holding(self, now_ms: int) -> date:
+        """Find the first date of the window that holds an instant."""
+        local = (_EPOCH + now_ms * _MILLISECOND).astimezone(self.zone)
+        first = self._first((local - timedelta(minutes=self.day_start_minutes)).date())
+        while self._start_ms(first) > now_ms:
+            first = self._shift(first, -1)
+        while self._start_ms(self._shift(first, 1)) <= now_ms:
+            first = self._shift(first, 1)
+        return first
+
+    def beside(self, first: date, step: int) -> Window:
+        """Return the nearest neighbour that has any length (Samoa had no 30 December in 2011)."""
+        window = self.window(first := self._shift(first, step))
+        return window if window.end_ms > window.start_ms else self.window(self._shift(first, step))
+
+    def window(self, first: date) -> Window:
+        name = first.isoformat() if self.period is Period.DAY else first.isoformat()[:7]
+        return Window(name, self._start_ms(first), self._start_ms(self._shift(first, 1)))
+
+    def _first(self, day: date) -> date:
+        return day if self.period is Period.DAY else day.replace(day=1)
+
+    def _shift(self, first: date, step: int) -> date:
+        if self.period is Period.DAY:
+            return first + timedelta(days=step)
+        return (first + timedelta(days=32 if step > 0 else -1)).replace(day=1)
+
+    def _start_ms(self, day: date) -> int:
+        start = time(*divmod(self.day_start_minutes, 60))
+        return (datetime.combine(day, start, self.zone) - _EPOCH) // _MILLISECOND
