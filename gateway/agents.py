@@ -9,7 +9,12 @@ from gateway.policy.money import NanoUsd
 
 
 class McpServer(BaseModel):
-    """A source of tools that speaks MCP: a command (stdio) or a URL (streamable HTTP)."""
+    """A source of tools that speaks MCP: a command (stdio) or a URL (streamable HTTP).
+
+    env: for the command. headers: for the URL. `${NAME}` in these, in the command and in the URL
+    is filled in from the worker's environment at the moment of connecting, so that secrets stand
+    neither in configuration nor in what a run snapshots.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -17,6 +22,7 @@ class McpServer(BaseModel):
     command: tuple[str, ...] = ()
     url: str = ""
     env: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
 
 
 class Agent(BaseModel):
