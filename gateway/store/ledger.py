@@ -1,0 +1,124 @@
+"""The ledger: events become attempts and postings, each exactly once, in whatever order they come."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Select, and_, case, column, func, literal_column, or_, select
+from sqlalchemy.dialects.postgresql import Insert, insert
+
+from gateway.events import Event
+from gateway.store.database import DIALECT, Connection, Database, fetch, run
+from gateway.store.errors import StoreRejected
+from gateway.store.folding import Books, event_key, fold, to_json
+from gateway.store.tables import CLOSING, OPENING, attempts
+
+
+class Ledger:
+    """What was bought and what it cost. Postings are only ever added (a trigger forbids the rest)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def apply_events(self, events: Sequence[Event]) -> None:
+        """Book a batch in one transaction; idempotent, and the order of events does not matter.
+
+        Events that never saw the outbox (epoch 0) are welcome: their copy that comes through it
+        later changes nothing. Raises StoreUnavailable, or StoreRejected when an event of the batch
+        cannot be booked (then none is).
+        """
+        now_ms = int(time.time() * 1000)
+        books = fold(event if event.at_ms else replace(event, at_ms=now_ms) for event in events)
+
+        async def book(connection: Connection) -> None:
+            await _book(connection, books)
+
+        await self._database.transact(book)
+
+    async def bury(self, event: Event, error: str) -> None:
+        """Keep an event that cannot be booked where a person finds it, with an alert."""
+        key = event_key(event)
+        whole = {"id": event.id, "epoch": event.epoch, "seq": event.seq, "day": event.day, "body": event.body}
+
+        async def keep(connection: Connection) -> None:
+            text = to_json([whole])[1:-1]
+            await run(connection, "insert_dead_event", key=key, kind=event.kind, event=text, error=error)
+            evidence = to_json([{"key": key, "kind": event.kind, "error": error}])[1:-1]
+            await run(connection, "insert_dead_event_alert", key=f"dead:{key}", evidence=evidence)
+
+        await self._database.transact(keep)
+
+    async def dead(self) -> int:
+        """How many events lie in dead_events."""
+        row = await self._database.row("count_dead_events")
+        return int(row["events"]) if row else 0
+
+    async def mark(self) -> tuple[int, int]:
+        """The highest (epoch, seq) that has been booked; (0, 0) before the first."""
+        row = await self._database.row("drained_mark")
+        return (int(row["epoch"]), int(row["drained_seq"])) if row else (0, 0)
+
+
+async def _book(connection: Connection, books: Books) -> None:
+    if books.attempts:
+        # One order for everybody: two drainers that lock the same rows must not wait in a circle.
+        rows = sorted(books.attempts.values(), key=lambda row: str(row["attempt_id"]))
+        await fetch(connection, _upsert_attempts(), {"rows": to_json(rows)})
+    for query, table in (
+        ("insert_postings", books.postings),
+        ("insert_switch_events", books.switch_events),
+        ("insert_alerts", books.alerts),
+        ("insert_top_ups", books.top_ups),
+    ):
+        if table:
+            await run(connection, query, rows=to_json([table[key] for key in sorted(table)]))
+    if books.mark:
+        await run(connection, "set_drained_mark", epoch=books.mark[0], seq=books.mark[1])
+
+
+@cache
+def _upsert_attempts() -> str:
+    """INSERT ... ON CONFLICT for a JSON array of whole rows, as psycopg reads it.
+
+    Opening columns are taken once; closing columns when the new rank is higher. A row that has
+    nothing new to say is not written at all.
+    """
+    new_row = func.json_populate_recordset(literal_column("NULL::attempts"), literal_column("%(rows)s::json"))
+    source: Select[*tuple[Any, ...]] = select(*(column(c.name) for c in attempts.c)).select_from(new_row)
+    statement = insert(attempts).from_select([c.name for c in attempts.c], source)
+    excluded = statement.excluded
+    opens = and_(excluded.opened, ~attempts.c.opened)
+    closes = excluded["rank"] > attempts.c["rank"]
+    confirms = and_(
+        excluded["rank"] == attempts.c["rank"], attempts.c.closed_epoch == 0, excluded.closed_epoch > 0
+    )
+    changes: dict[str, ColumnElement[object]] = {
+        **{name: _take(opens, statement, attempts.c[name]) for name in ("opened", *OPENING)},
+        **{name: _take(closes, statement, attempts.c[name]) for name in CLOSING},
+        **{name: _take(or_(closes, confirms), statement, attempts.c[name]) for name in _PLACE},
+        "price_id": _take(
+            and_(excluded.price_id != "", or_(closes, attempts.c.price_id == "")),
+            statement,
+            attempts.c.price_id,
+        ),
+        "in_doubt_at": func.least(attempts.c.in_doubt_at, excluded.in_doubt_at),
+        "day": func.coalesce(attempts.c.day, excluded.day),
+    }
+    upsert = statement.on_conflict_do_update(
+        index_elements=[attempts.c.attempt_id], set_=changes, where=or_(opens, closes, confirms)
+    )
+    compiled = upsert.compile(dialect=DIALECT, compile_kwargs=_LITERAL)
+    return str(compiled).replace("%%(rows)s", "%(rows)s")
+
+
+_PLACE = ("closed_epoch", "closed_seq")
+_LITERAL = {"literal_binds": True}
+
+
+def _take(condition: ColumnElement[bool], statement: Insert, old: Column[object]) -> ColumnElement[object]:
+    return case((condition, statement.excluded[old.name]), else_=old)
+
+
+__all__ = ["Ledger", "StoreRejected"]

@@ -1,0 +1,37 @@
+-- name: open_run
+INSERT INTO runs AS r (id, temporal_run_id, agent, status, conversation_id, spec, budget_nano_usd, team,
+                       user_id, session, mode, tags, parent)
+VALUES (%(id)s, %(temporal_run_id)s, %(agent)s, %(status)s, %(conversation_id)s, %(spec)s::jsonb,
+        %(budget_nano_usd)s, %(team)s, %(user_id)s, %(session)s, %(mode)s, %(tags)s::jsonb, %(parent)s)
+ON CONFLICT (id) DO UPDATE SET
+    temporal_run_id = coalesce(nullif(excluded.temporal_run_id, ''), r.temporal_run_id)
+RETURNING *
+
+-- name: update_run
+UPDATE runs SET
+    status = coalesce(%(status)s::text, status),
+    reason = coalesce(%(reason)s::text, reason),
+    waiting_for = CASE WHEN %(status)s::text = ANY(%(ended)s::text[]) THEN ''
+                       ELSE coalesce(%(waiting_for)s::text, waiting_for) END,
+    steps = greatest(steps, %(steps)s::int),
+    cost_nano_usd = greatest(cost_nano_usd, %(cost)s::bigint),
+    answer_item = coalesce(%(answer_item)s::int, answer_item),
+    budget_nano_usd = coalesce(%(budget)s::bigint, budget_nano_usd),
+    updated_at = now(),
+    ended_at = CASE WHEN %(status)s::text = ANY(%(ended)s::text[]) THEN now() END
+WHERE id = %(id)s AND ended_at IS NULL
+RETURNING *
+
+-- name: get_run
+SELECT * FROM runs WHERE id = %(id)s
+
+-- name: record_run_event
+INSERT INTO run_events (run_id, kind, key, body)
+VALUES (%(run_id)s, %(kind)s, %(key)s, %(body)s::json)
+ON CONFLICT DO NOTHING
+RETURNING id
+
+-- name: run_events
+SELECT run_id, kind, key, body, at FROM run_events
+WHERE run_id = %(run_id)s AND kind = coalesce(%(kind)s::text, kind)
+ORDER BY id

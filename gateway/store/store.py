@@ -1,0 +1,48 @@
+"""The store: one door to Postgres, composed of small classes, each with one subject."""
+
+from gateway.store.answers import Answers
+from gateway.store.attempts import Attempts
+from gateway.store.budgets import Budgets
+from gateway.store.conversations import Conversations
+from gateway.store.database import Database
+from gateway.store.epochs import Epochs
+from gateway.store.events import Events
+from gateway.store.ledger import Ledger
+from gateway.store.runs import Runs
+
+
+class Store:
+    """Everything that curb keeps for good. Each part says what it can do; errors are StoreUnavailable
+    (nobody answers), StoreRejected (the values are refused) and NotFound."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.ledger = Ledger(database)
+        self.attempts = Attempts(database)
+        self.answers = Answers(database)
+        self.conversations = Conversations(database)
+        self.runs = Runs(database)
+        self.events = Events(database)
+        self.budgets = Budgets(database)
+        self.epochs = Epochs(database)
+
+    @classmethod
+    async def connect(cls, url: str, *, pool_size: int = 10, wait_seconds: float = 5.0) -> "Store":
+        """Connect to a `postgresql://` URL. wait_seconds: how long any call waits for a connection.
+
+        Raises StoreUnavailable when Postgres does not answer, ConfigurationError for another URL.
+        """
+        return cls(await Database.open(url, pool_size=pool_size, wait_seconds=wait_seconds))
+
+    async def ping(self) -> None:
+        """One round trip; raises StoreUnavailable."""
+        await self._database.rows("ping")
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def __aenter__(self) -> "Store":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
