@@ -36,11 +36,13 @@ class Confined:
         parts = self._file_parts(path)
         with _explained(path), self._opened(parts[:-1]) as parent:
             descriptor = os.open(parts[-1], _FILE, dir_fd=parent)
-            with os.fdopen(descriptor, "rb"):
+            try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise ToolError(f"{path} is not a regular file")
                 yield descriptor, status.st_size
+            finally:
+                os.close(descriptor)
 
     def size(self, path: str) -> int | None:
         """Size in bytes of a file; None if nothing is there."""

@@ -1,0 +1,10 @@
+"""Small servers that tests start as processes of their own."""
+
+import socket
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
