@@ -30,7 +30,6 @@ class Rule(StrEnum):
     REPEATED_ERROR = "repeated_error"
     ALTERNATING_CALLS = "alternating_calls"
     CONTEXT_EXPLOSION = "context_explosion"
-    LARGE_CONTEXT_GROWING = "large_context_growing"
     REPEATED_OUTPUT = "repeated_output"
     SAME_TOOL_IN_A_ROW = "same_tool_in_a_row"
     SAME_TOOL_IN_TOTAL = "same_tool_in_total"
@@ -299,7 +298,7 @@ def _large_context(history: Sequence[StepRecord], rules: LoopRules) -> Verdict |
         "limit_tokens": rules.large_context_tokens,
     }
     steps = (history[-2].step, history[-1].step)
-    return Verdict(Rule.LARGE_CONTEXT_GROWING, "stop", steps, evidence)
+    return Verdict(Rule.CONTEXT_EXPLOSION, "stop", steps, evidence)
 
 
 def _repeated_output(history: Sequence[StepRecord], rules: LoopRules) -> Verdict | None:

@@ -186,7 +186,7 @@ class TestContext:
 
     def test_over_a_hundred_thousand_and_still_growing_is_stopped(self) -> None:
         verdict = stop(growing(90_000, 94_000, 99_000, 106_000))
-        assert (verdict.rule, verdict.steps) == (Rule.LARGE_CONTEXT_GROWING, (3, 4))
+        assert (verdict.rule, verdict.steps) == (Rule.CONTEXT_EXPLOSION, (3, 4))
         assert verdict.evidence["growth"] == 0.0707
 
     def test_over_a_hundred_thousand_and_hardly_growing_goes_on(self) -> None:
