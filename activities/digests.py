@@ -1,0 +1,10 @@
+"""Digests: a tool call as a short hash, so that history can tell calls apart without quoting them."""
+
+import hashlib
+
+from gateway.calls import ToolUse
+
+
+def digest(use: ToolUse) -> str:
+    """Sixteen hex digits of id, name and arguments."""
+    return hashlib.blake2b(f"{use.id}\0{use.name}\0{use.arguments}".encode(), digest_size=8).hexdigest()

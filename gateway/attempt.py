@@ -1,0 +1,208 @@
+"""One attempt at one deployment: sent under a lease, cut by switches, and what it was billed.
+
+| how it ended                            | booked as                                     |
+|-----------------------------------------|-----------------------------------------------|
+| complete answer                         | settled at its usage                          |
+| connection never made, or lease lapsed  | released                                      |
+| complete HTTP error answer              | settled at zero                               |
+| sent, then cut, timed out or no usage   | in doubt at its bound, with an estimate beside |
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from gateway.calls import ModelRequest, Settlement
+from gateway.config import Deployment, Provider
+from gateway.leases import LeaseKeeper, LeaseLapsed
+from gateway.policy.pricing import Price, cost
+from gateway.policy.usage import Usage
+from gateway.providers.base import Family, Http, Progress, ProviderAnswer
+from gateway.providers.errors import ProviderError
+from gateway.state.values import Reservation
+from gateway.state.watcher import CallWatcher, Cut
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One way to make a call: a deployment, the body for it, its price and its upper bound."""
+
+    tier: str
+    deployment: Deployment
+    provider: Provider
+    family: Family
+    price: Price
+    request: ModelRequest
+    body: bytes
+    input_bound: int
+    max_output_tokens: int
+    asked_nano_usd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt ended: its settlement, and the answer or what went wrong."""
+
+    settlement: Settlement
+    answer: ProviderAnswer | None = None
+    error: ProviderError | LeaseLapsed | None = None
+    cut: Cut | None = None
+    cancelled: bool = False
+
+
+class Sender:
+    """Sends attempts and turns whatever happens into a settlement. Raises only for bugs."""
+
+    def __init__(self, http: Http, watcher: CallWatcher, leases: LeaseKeeper) -> None:
+        self._http = http
+        self._watcher = watcher
+        self._leases = leases
+
+    async def send(
+        self,
+        option: Option,
+        reservation: Reservation,
+        *,
+        switches: tuple[str, ...],
+        run_ids: tuple[str, ...],
+        timeout_seconds: float,
+    ) -> Ended:
+        """Send one attempt; a cut, a lost lease and the caller's cancellation end it early."""
+        progress = Progress()
+        cuts: list[Cut] = []
+        task: asyncio.Task[ProviderAnswer] | None = None
+
+        def cut(reason: Cut) -> None:
+            cuts.append(reason)
+            if task is not None:
+                task.cancel()
+
+        def fenced() -> None:
+            cut(Cut(reason="fenced by a newer attempt of the same call", name=""))
+
+        with (
+            self._leases.holding(reservation, fenced) as lease,
+            self._watcher.watching(switches, run_ids, cut),
+        ):
+            task = asyncio.create_task(
+                option.family.send(
+                    self._http,
+                    option.provider,
+                    option.deployment,
+                    option.body,
+                    attempt_id=reservation.attempt_id,
+                    timeout_seconds=timeout_seconds,
+                    before_send=lease.check,
+                    progress=progress,
+                )
+            )
+            return await self._ended(task, option, reservation, progress, cuts)
+
+    async def _ended(
+        self,
+        task: asyncio.Task[ProviderAnswer],
+        option: Option,
+        reservation: Reservation,
+        progress: Progress,
+        cuts: list[Cut],
+    ) -> Ended:
+        books = _Books(option, reservation.attempt_id, progress)
+        try:
+            answer = await task
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            current = asyncio.current_task()
+            cancelled = current is not None and current.cancelling() > 0
+            if cuts:
+                settlement = books.broken("killed", "switched", cuts[0].reason)
+                return Ended(settlement, cut=cuts[0], cancelled=cancelled)
+            return Ended(books.broken("killed", "cancelled", "cancelled by the caller"), cancelled=True)
+        except LeaseLapsed as lapsed:
+            return Ended(books.released("lease_lapsed", str(lapsed)), error=lapsed)
+        except ProviderError as error:
+            return Ended(books.failed(error), error=error)
+        return Ended(books.answered(answer), answer=answer)
+
+
+class _Books:
+    """Writes the settlement of one attempt."""
+
+    def __init__(self, option: Option, attempt_id: str, progress: Progress) -> None:
+        self._option = option
+        self._attempt_id = attempt_id
+        self._progress = progress
+
+    def answered(self, answer: ProviderAnswer) -> Settlement:
+        usage = answer.usage
+        if usage is None:
+            return self._settlement(
+                state="in_doubt",
+                status="success",
+                error_type="no_usage",
+                error_message="the provider's answer carries no usable token counts",
+                estimate_nano_usd=self._estimate(),
+                provider_usage=answer.provider_usage,
+                finish_reason=answer.finish_reason,
+                done_ms=answer.done_ms,
+            )
+        return self._settlement(
+            state="settled",
+            status="success",
+            basis="usage",
+            cost_nano_usd=cost(self._option.price, usage),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            provider_usage=answer.provider_usage,
+            finish_reason=answer.finish_reason,
+            done_ms=answer.done_ms,
+        )
+
+    def failed(self, error: ProviderError) -> Settlement:
+        kind, message = error.kind.value, str(error)
+        if not error.sent:
+            return self.released(kind, message)
+        if error.complete:
+            return self._settlement(
+                state="settled", status="error", basis="error_answer", error_type=kind, error_message=message
+            )
+        return self.broken("timeout" if kind == "timeout" else "error", kind, message)
+
+    def broken(self, status: str, error_type: str, message: str) -> Settlement:
+        """Sent or not, and no final answer: released if nothing left, else in doubt."""
+        if not self._progress.sent:
+            return self.released(error_type, message, status=status)
+        return self._settlement(
+            state="in_doubt",
+            status=status,
+            error_type=error_type,
+            error_message=message,
+            estimate_nano_usd=self._estimate(),
+        )
+
+    def released(self, error_type: str, message: str, *, status: str = "error") -> Settlement:
+        return self._settlement(
+            state="released", status=status, basis="not_sent", error_type=error_type, error_message=message
+        )
+
+    def _estimate(self) -> int:
+        """What had come by then: the reported usage so far, else four characters a token."""
+        seen = self._progress.usage or Usage(input_tokens=self._option.input_bound // 4)
+        output = max(seen.output_tokens, self._progress.text_characters // 4)
+        return cost(
+            self._option.price,
+            Usage(seen.input_tokens, output, seen.cache_read_tokens, seen.cache_write_tokens),
+        )
+
+    def _settlement(self, **fields: object) -> Settlement:
+        common: dict[str, object] = {
+            "attempt_id": self._attempt_id,
+            "price_id": self._option.price.id,
+            "provider_request_id": self._progress.provider_request_id,
+            "first_token_ms": self._progress.first_token_ms,
+            "done_ms": time.time_ns() // 1_000_000,
+        }
+        return Settlement.model_validate(common | fields)

@@ -1,0 +1,80 @@
+"""An upper bound of what a request can be billed for as input.
+
+A tokenizer never makes more tokens than there are UTF-8 bytes, so the bytes of the serialized
+request plus the family's overhead bound its tokens. Once a deployment has reported its count
+for an earlier part of the same conversation, that count plus the bytes added since is a
+tighter bound, and just as safe.
+"""
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from gateway.calls import Image, ModelRequest
+from gateway.config import Deployment
+
+_REMEMBERED = 10_000
+
+
+class Unbounded(ValueError):
+    """The request has a part whose tokens cannot be bounded (an image without a configured count)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reported:
+    messages: int
+    size: int
+    tokens: int
+
+
+def request_size(request: ModelRequest, body: bytes, deployment: Deployment) -> int:
+    """Bound the input tokens by the body's bytes: images count as configured, not by their bytes.
+
+    Raises Unbounded for an image at a deployment without tokens_per_image.
+    """
+    images = [part for message in request.messages for part in message.parts if isinstance(part, Image)]
+    if images and deployment.tokens_per_image is None:
+        raise Unbounded(
+            f"{deployment.name} has no tokens_per_image configured, so a request with an image has no "
+            "upper bound; configure it or remove the image"
+        )
+    image_bytes = sum(len(image.data) for image in images)
+    image_tokens = len(images) * (deployment.tokens_per_image or 0)
+    return len(body) - image_bytes + image_tokens
+
+
+class InputBounds:
+    """The bounds of this process: remembers what deployments reported per conversation."""
+
+    def __init__(self) -> None:
+        self._reported: OrderedDict[tuple[str, ...], _Reported] = OrderedDict()
+
+    def bound(self, request: ModelRequest, body: bytes, deployment: Deployment, conversation: str) -> int:
+        """Return the most input tokens that this request can be billed for."""
+        size = request_size(request, body, deployment)
+        whole = size + deployment.overhead_tokens
+        known = self._reported.get(self._key(request, deployment, conversation)) if conversation else None
+        if known is None or known.messages > len(request.messages) or known.size > size:
+            return whole
+        return min(whole, known.tokens + (size - known.size) + deployment.overhead_tokens)
+
+    def report(
+        self, request: ModelRequest, body: bytes, deployment: Deployment, conversation: str, tokens: int
+    ) -> None:
+        """Remember how many input tokens the deployment counted for this state of the conversation."""
+        if not conversation or tokens <= 0:
+            return
+        key = self._key(request, deployment, conversation)
+        size = request_size(request, body, deployment)
+        self._reported[key] = _Reported(len(request.messages), size, tokens)
+        self._reported.move_to_end(key)
+        while len(self._reported) > _REMEMBERED:
+            self._reported.popitem(last=False)
+
+    @staticmethod
+    def _key(request: ModelRequest, deployment: Deployment, conversation: str) -> tuple[str, ...]:
+        """Conversations only grow, so one of them with the same system prompt and tools is a prefix."""
+        head = hashlib.blake2b(request.system.encode(), digest_size=16)
+        for tool in request.tools:
+            head.update(tool.model_dump_json().encode())
+        return deployment.name, conversation, head.hexdigest()

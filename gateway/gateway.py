@@ -1,0 +1,422 @@
+"""The one way to a model: hold the money, send, store the answer, settle. Read this file first.
+
+    outcome = await gateway.complete(call)      # a Completion, or a Refusal with its numbers
+
+`complete` walks the way of DESIGN 3: an answer already stored under the call key is returned
+for free; otherwise deployments are tried in the tier's order, each attempt with a reservation
+and a ledger row of its own, until one answers or the caller has to wait.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import structlog
+
+from gateway.attempt import Ended, Option, Sender
+from gateway.booking import Booker
+from gateway.bounds import InputBounds, Unbounded
+from gateway.calls import Call, Completion, ModelRequest, Outcome, StoredAnswer
+from gateway.config import Deployment, FamilyName, GatewayConfig
+from gateway.errors import StateUnavailable, StoreUnavailable
+from gateway.events import Opened
+from gateway.leases import LeaseKeeper, LeaseLapsed
+from gateway.metrics import Metrics
+from gateway.policy import fallback, routing
+from gateway.policy.budgets import next_cheaper
+from gateway.policy.money import NanoUsd
+from gateway.policy.periods import Calendar
+from gateway.policy.pricing import Price, ceiling_price, upper_bound
+from gateway.policy.refusals import Refusal, RefusalKind
+from gateway.prices import PriceBook
+from gateway.providers.base import Family, Http, ProviderAnswer
+from gateway.providers.errors import ProviderError
+from gateway.scoping import Scoping
+from gateway.state.authority import Authority
+from gateway.state.values import Ask, Reservation
+from gateway.state.watcher import CallWatcher, Cut
+from gateway.store import Store
+
+log = structlog.get_logger(__name__)
+
+_IN_FLIGHT_POLL_SECONDS = 0.1
+_STORE_RETRY_SECONDS = 0.25
+_RETRY_DELAY_MS = 1_000
+_WORTH_A_ROW = frozenset(RefusalKind) - {
+    RefusalKind.CONTENDED,
+    RefusalKind.IN_FLIGHT,
+    RefusalKind.PRESSURE,
+    RefusalKind.UNAVAILABLE,
+}
+
+
+class Gateway:
+    """Makes model calls within every budget. One per process; safe for concurrent use."""
+
+    def __init__(
+        self,
+        *,
+        config: GatewayConfig,
+        authority: Authority,
+        store: Store,
+        prices: PriceBook,
+        families: Callable[[FamilyName], Family],
+        http: Http,
+        metrics: Metrics,
+        process_id: str,
+    ) -> None:
+        self.config = config
+        self.authority = authority
+        self.store = store
+        self._prices = prices
+        self._families = families
+        self._http = http
+        self._metrics = metrics
+        self._process_id = process_id
+        self._bounds = InputBounds()
+        self._scoping = Scoping(config)
+        self.watcher = CallWatcher(authority)
+        self._leases = LeaseKeeper(authority, config.lease_seconds)
+        self._sender = Sender(http, self.watcher, self._leases)
+        self.booker = Booker(authority, store)
+        self._bookings: set[asyncio.Task[Completion | None]] = set()
+
+    async def complete(self, call: Call) -> Outcome:
+        """Answer one logical call, or say why not.
+
+        Returns a Completion, or a Refusal whose kind says what to do. Raises ProviderError for
+        what no retry can mend (invalid request, context length, auth, refused content) and
+        StoreUnavailable when the prompt or the stored answer cannot be reached.
+        """
+        stored = await self.store.answers.load(call.key)
+        if stored is not None:
+            return await self.replayed(stored)
+        request = await call.load_request()
+        try:
+            async with asyncio.timeout(call.total_timeout_seconds):
+                outcome = await _Purchase(self, call, request).run()
+        except TimeoutError:
+            outcome = _unavailable(
+                f"no answer within {call.total_timeout_seconds:g} s over all attempts", attempts=1
+            )
+        if isinstance(outcome, Refusal):
+            self._metrics.refused(call.caller.agent, outcome)
+        return outcome
+
+    @property
+    def calendar(self) -> Calendar:
+        """The accounting periods by which this gateway counts."""
+        return self._scoping.calendar
+
+    async def close(self, timeout_seconds: float = 10.0) -> bool:
+        """Book what is still open, then stop; False when something could not be booked in time."""
+        if self._bookings:
+            await asyncio.wait(self._bookings, timeout=timeout_seconds)
+        done = await self.booker.drain(timeout_seconds) and not self._bookings
+        for part in (self.booker, self._leases, self.watcher):
+            await part.close()
+        await self._http.aclose()
+        return done
+
+    async def replayed(self, stored: StoredAnswer) -> Completion:
+        """Give a stored answer again, and settle its attempt should a crash have come in between."""
+        settlement = stored.settlement
+        await self.booker.close_attempt(settlement, day="")
+        return Completion(
+            message=stored.message,
+            finish_reason=stored.finish_reason,
+            deployment=stored.deployment,
+            attempt_id=settlement.attempt_id,
+            usage=settlement.usage,
+            cost_nano_usd=NanoUsd(settlement.cost_nano_usd),
+            item=stored.item,
+            replayed=True,
+        )
+
+    def option(self, call: Call, request: ModelRequest, tier: str, name: str) -> Option | Refusal:
+        """Price one deployment for this request: its body, its bound, what it asks for."""
+        deployment = self.config.deployments[name]
+        provider = self.config.providers[deployment.provider]
+        price = self._price(deployment)
+        if price is None:
+            return _invalid(
+                f"{name}: no price is known for {deployment.provider}/{deployment.model}; add one under "
+                "`prices` in curb.yaml, or a ceiling price for the deployment"
+            )
+        if request.max_output_tokens is None:
+            return _invalid("max_output_tokens is missing and neither the agent nor the tier gives a default")
+        limit = min(request.max_output_tokens, deployment.max_output_tokens)
+        family = self._families(provider.family)
+        body = family.encode(request, deployment, limit)
+        try:
+            bound = self._bounds.bound(request, body, deployment, call.conversation_id)
+        except Unbounded as error:
+            return _invalid(str(error))
+        asked = upper_bound(price, bound, limit, request.n)
+        return Option(tier, deployment, provider, family, price, request, body, bound, limit, asked)
+
+    def _price(self, deployment: Deployment) -> Price | None:
+        known = self._prices.price(
+            deployment.provider, deployment.price_model or deployment.model, datetime.now(UTC)
+        )
+        if known is not None or deployment.ceiling_nano_usd_per_mtok is None:
+            return known
+        return ceiling_price(deployment.provider, deployment.model, deployment.ceiling_nano_usd_per_mtok)
+
+    def ask(self, call: Call, option: Option, queued_ms: int, *, downgrade: bool) -> Ask:
+        """What the authority is asked for: the row to open and the budgets to hold it in."""
+        ratio = self.config.downgrade_at_ratio
+        return Ask(
+            opened=self._opened(call, option, queued_ms),
+            lines=self._scoping.lines(call, option.tier, option.deployment, queued_ms),
+            downgrade_at_ratio=ratio if downgrade and self._scoping.is_dear(option.tier) else None,
+        )
+
+    def _opened(self, call: Call, option: Option, queued_ms: int) -> Opened:
+        caller = call.caller
+        return Opened(
+            attempt_id="",
+            call_key=call.key,
+            number=0,
+            process_id=self._process_id,
+            agent=caller.agent,
+            tier=call.tier,
+            deployment=option.deployment.name,
+            provider=option.provider.name,
+            model=option.deployment.model,
+            asked_nano_usd=option.asked_nano_usd,
+            run_id=caller.run_id,
+            step=caller.step,
+            team=caller.team,
+            user=caller.user,
+            key_id=caller.key_id,
+            session=caller.session,
+            endpoint=caller.endpoint,
+            application=caller.application,
+            feature=caller.feature,
+            mode=caller.mode,
+            tags=caller.tags,
+            trace_id=caller.trace_id,
+            span_id=caller.span_id,
+            prompt_version=caller.prompt_version,
+            temperature=option.request.temperature,
+            max_output_tokens=option.max_output_tokens,
+            price_id=option.price.id,
+            queued_ms=queued_ms,
+        )
+
+    async def attempt(self, call: Call, option: Option, reservation: Reservation) -> Outcome | Ended:
+        """Send under the reservation, store the answer, settle; shielded, so that it is always booked."""
+        caller = call.caller
+        started = time.monotonic()
+        ended = await self._sender.send(
+            option,
+            reservation,
+            switches=_switch_names(caller.agent, option),
+            run_ids=tuple(i for i in (caller.run_id, *caller.ancestors) if i),
+            timeout_seconds=call.timeout_seconds,
+        )
+        self._metrics.attempted(caller, option, ended, time.monotonic() - started)
+        booking = asyncio.create_task(self._book(call, option, reservation, ended))
+        self._bookings.add(booking)
+        booking.add_done_callback(self._bookings.discard)
+        completion = await asyncio.shield(booking)
+        if ended.cancelled:
+            raise asyncio.CancelledError
+        return completion if completion is not None else ended
+
+    async def _book(
+        self, call: Call, option: Option, reservation: Reservation, ended: Ended
+    ) -> Completion | None:
+        """Store, then settle (in this order: a crash in between is healed by the replay)."""
+        stored = None
+        if ended.answer is not None:
+            stored = await self._store_answer(call, option, ended, ended.answer, reservation.day)
+        await self.booker.close_attempt(ended.settlement, reservation.day)
+        if stored is None:
+            return None
+        self._bounds.report(
+            option.request,
+            option.body,
+            option.deployment,
+            call.conversation_id,
+            ended.settlement.usage.prompt_tokens,
+        )
+        return Completion(
+            message=stored.message,
+            finish_reason=stored.finish_reason,
+            deployment=stored.deployment,
+            attempt_id=reservation.attempt_id,
+            usage=ended.settlement.usage,
+            cost_nano_usd=NanoUsd(ended.settlement.cost_nano_usd),
+            item=stored.item,
+            replayed=stored.settlement.attempt_id != reservation.attempt_id,
+        )
+
+    async def _store_answer(
+        self, call: Call, option: Option, ended: Ended, answer: ProviderAnswer, day: str
+    ) -> StoredAnswer:
+        """Keep the paid answer, waiting for Postgres as long as the call may take.
+
+        Raises StoreUnavailable when that was too long; the attempt is settled all the same, and
+        a retry buys the answer again, in an attempt of its own.
+        """
+        mine = StoredAnswer(
+            call_key=call.key,
+            message=answer.message,
+            finish_reason=answer.finish_reason,
+            deployment=option.deployment.name,
+            settlement=ended.settlement,
+        )
+        deadline = time.monotonic() + call.total_timeout_seconds
+        while True:
+            try:
+                return await self.store.answers.save(call.conversation_id, mine)
+            except StoreUnavailable:
+                if time.monotonic() > deadline:
+                    await self.booker.close_attempt(ended.settlement, day)
+                    raise
+                await asyncio.sleep(_STORE_RETRY_SECONDS)
+
+
+@dataclass
+class _Purchase:
+    """The search for a deployment that may and does answer one call."""
+
+    gateway: Gateway
+    call: Call
+    request: ModelRequest
+    queued_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    attempts: int = 0
+    excluded: set[str] = field(default_factory=set)
+    last: Refusal | None = None
+    permanent: ProviderError | None = None
+
+    async def run(self) -> Outcome:
+        tier, downgrade = self.call.tier, self.call.downgrade
+        while True:
+            option = self._next_option(tier)
+            if option is None:
+                cheaper = next_cheaper(self._tiers(), tier)
+                if self.last is None or not fallback.is_soft(self.last) or cheaper is None:
+                    return self._give_up()
+                tier = cheaper
+                continue
+            answer = await self.gateway.authority.admit(
+                self.gateway.ask(self.call, option, self.queued_ms, downgrade=downgrade)
+            )
+            if isinstance(answer, Reservation):
+                outcome = await self._spend(option, answer)
+                if outcome is not None:
+                    return outcome
+                continue
+            match fallback.after_refusal(answer, tier, self._tiers()):
+                case fallback.TakeTier(name):
+                    tier, downgrade = name, downgrade and answer.kind is not RefusalKind.PRESSURE
+                case fallback.Skip():
+                    self._skip(option, answer)
+                case fallback.Wait():
+                    stored = await self._await_other()
+                    if stored is not None:
+                        return stored
+                case fallback.Return():
+                    return await self._refused(option, answer)
+
+    def _tiers(self) -> tuple[str, ...]:
+        return tuple(tier.name for tier in self.gateway.config.tiers)
+
+    def _next_option(self, tier: str) -> Option | None:
+        config = self.gateway.config
+        for name in routing.candidates(tier, config.tiers, config.deployments, config.aliases):
+            if name in self.excluded:
+                continue
+            option = self.gateway.option(self.call, self.request, tier, name)
+            if isinstance(option, Option):
+                return option
+            self.excluded.add(name)
+            self.last = self.last or option
+        return None
+
+    def _skip(self, option: Option, refusal: Refusal) -> None:
+        self.excluded.add(option.deployment.name)
+        self.last = refusal
+
+    def _give_up(self) -> Refusal:
+        """No deployment is left: why the last one was left out. Raises what no retry can mend."""
+        if self.permanent is not None:
+            raise self.permanent
+        if self.last is None:
+            return _invalid(
+                f"tier {self.call.tier!r} is not configured; known are {', '.join(self._tiers())} "
+                "and the deployments' own names"
+            )
+        return replace(self.last, attempts=self.attempts)
+
+    async def _spend(self, option: Option, reservation: Reservation) -> Outcome | None:
+        """One attempt. None: try the next deployment."""
+        self.attempts += 1
+        result = await self.gateway.attempt(self.call, option, reservation)
+        if not isinstance(result, Ended):
+            return result
+        if result.cut is not None:
+            return self._after_cut(result.cut)
+        return self._after_error(option, result.error)
+
+    def _after_cut(self, cut: Cut) -> Refusal:
+        """A switch cut the call; without a switch's name a newer attempt of the same call took over."""
+        if not cut.name:
+            return _unavailable(cut.reason, self.attempts)
+        return Refusal(
+            RefusalKind.SWITCHED,
+            scope=cut.name.removeprefix("kill:"),
+            detail=f"{cut.name} is set: {cut.reason}; the call in flight was cut",
+            attempts=self.attempts,
+        )
+
+    def _after_error(self, option: Option, error: ProviderError | LeaseLapsed | None) -> Refusal | None:
+        if isinstance(error, ProviderError) and not error.retryable and not error.fallback:
+            raise error
+        self.permanent = error if isinstance(error, ProviderError) and not error.retryable else None
+        self.last = _unavailable(str(error), self.attempts, _retry_at(error))
+        if isinstance(error, ProviderError):
+            self.excluded.add(option.deployment.name)
+        return None if self.attempts < self.call.max_attempts else self._give_up()
+
+    async def _refused(self, option: Option, refusal: Refusal) -> Refusal:
+        if refusal.kind in _WORTH_A_ROW and not self.call.recheck:
+            opened = self.gateway.ask(self.call, option, self.queued_ms, downgrade=False).opened
+            with contextlib.suppress(StateUnavailable):
+                await self.gateway.authority.refuse(opened, refusal)
+        return replace(refusal, attempts=self.attempts)
+
+    async def _await_other(self) -> Completion | None:
+        """Another attempt of this call is alive: its answer, or None once it is worth asking again."""
+        await asyncio.sleep(_IN_FLIGHT_POLL_SECONDS)
+        stored = await self.gateway.store.answers.load(self.call.key)
+        return None if stored is None else await self.gateway.replayed(stored)
+
+
+def _switch_names(agent: str, option: Option) -> tuple[str, ...]:
+    return (
+        "kill:global",
+        f"kill:agent:{agent}",
+        f"kill:provider:{option.provider.name}",
+        f"kill:model:{option.deployment.name}",
+    )
+
+
+def _retry_at(error: ProviderError | LeaseLapsed | None) -> int:
+    seconds = error.retry_after_seconds if isinstance(error, ProviderError) else None
+    delay_ms = _RETRY_DELAY_MS if seconds is None else int(seconds * 1000)
+    return time.time_ns() // 1_000_000 + delay_ms
+
+
+def _unavailable(detail: str, attempts: int, retry_at_ms: int | None = None) -> Refusal:
+    return Refusal(RefusalKind.UNAVAILABLE, detail=detail, retry_at_ms=retry_at_ms, attempts=attempts)
+
+
+def _invalid(detail: str) -> Refusal:
+    return Refusal(RefusalKind.INVALID, detail=detail)

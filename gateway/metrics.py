@@ -1,0 +1,95 @@
+"""Prometheus metrics of the gateway, under the names of REQUIREMENTS 8.
+
+Every label is bounded: past `max_label_values` distinct values of one label the rest is counted
+under `other`.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from gateway.attempt import Ended, Option
+from gateway.calls import Caller
+from gateway.policy.money import NANO_PER_USD
+from gateway.policy.refusals import Refusal
+
+_LATENCY_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 21, 34, 60, 120)
+_STEP_BUCKETS = (1, 2, 3, 5, 8, 13, 21, 25, 34, 55, 100, 300)
+
+
+class BoundedLabel:
+    """Maps values beyond the first `limit` distinct ones to `other`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        if value in self._known:
+            return value
+        if len(self._known) >= self._limit:
+            return "other"
+        self._known.add(value)
+        return value
+
+
+class Metrics:
+    """The counters of one process, in a registry of its own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None, *, max_label_values: int = 200) -> None:
+        self.registry = registry if registry is not None else CollectorRegistry()
+        self._agent = BoundedLabel(max_label_values)
+        self._tokens = self._counter("llm_tokens", "Tokens bought", "agent", "model", "direction")
+        self._dollars = self._counter("llm_cost_dollars", "Dollars spent", "agent", "model")
+        self._requests = self._counter("llm_requests", "Attempts at providers", "agent", "model", "status")
+        self._errors = self._counter("llm_request_errors", "Failed attempts", "model", "error_type")
+        self._refusals = self._counter("curb_refusals", "Calls refused before sending", "agent", "kind")
+        self._tasks = self._counter("agent_task_completion", "Runs ended", "agent", "status")
+        self._escalations = self._counter("agent_human_escalation", "Questions to people", "agent")
+        self._seconds = Histogram(
+            "llm_request_duration_seconds",
+            "Seconds an attempt took",
+            ("agent", "model"),
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self._steps = Histogram(
+            "agent_steps_per_task",
+            "Steps of a run",
+            ("agent",),
+            buckets=_STEP_BUCKETS,
+            registry=self.registry,
+        )
+        self.outbox_length = self._gauge("curb_outbox_length", "Events not yet in the ledger")
+        self.outbox_lag_seconds = self._gauge("curb_outbox_lag_seconds", "Age of the oldest such event")
+
+    def attempted(self, caller: Caller, option: Option, ended: Ended, seconds: float) -> None:
+        """Count one attempt and what it bought."""
+        agent, model = self._agent(caller.agent), option.deployment.name
+        settlement = ended.settlement
+        status = {"success": "success", "killed": "killed"}.get(settlement.status, "error")
+        self._requests.labels(agent, model, status).inc()
+        self._seconds.labels(agent, model).observe(seconds)
+        if status == "error":
+            self._errors.labels(model, settlement.error_type).inc()
+        self._tokens.labels(agent, model, "input").inc(settlement.usage.prompt_tokens)
+        self._tokens.labels(agent, model, "output").inc(settlement.output_tokens)
+        self._dollars.labels(agent, model).inc(settlement.cost_nano_usd / NANO_PER_USD)
+
+    def refused(self, agent: str, refusal: Refusal) -> None:
+        """Count one refusal that reached its caller."""
+        self._refusals.labels(self._agent(agent), refusal.kind.value).inc()
+
+    def ended(self, agent: str, status: str, steps: int) -> None:
+        """Count one run that ended; stopped counts as killed and expired as failed."""
+        label = {"stopped": "killed", "expired": "failed"}.get(status, status)
+        self._tasks.labels(self._agent(agent), label).inc()
+        self._steps.labels(self._agent(agent)).observe(steps)
+
+    def escalated(self, agent: str) -> None:
+        """Count one question to a person."""
+        self._escalations.labels(self._agent(agent)).inc()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry)

@@ -1,0 +1,52 @@
+"""Scoping: the budget lines of a call, from its caller and the gateway's configuration."""
+
+from dataclasses import replace
+from zoneinfo import ZoneInfo
+
+from gateway.calls import Call
+from gateway.config import Deployment, GatewayConfig
+from gateway.policy.budgets import Purchase, lines_for
+from gateway.policy.periods import Calendar
+from gateway.policy.scopes import BudgetLine, ScopeKind
+
+
+class Scoping:
+    """Builds the lines that attempts of this process are checked against and charged to."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._tiers = {tier.name: tier for tier in config.tiers}
+        self._cheapest = config.tiers[0].name if config.tiers else ""
+        self.calendar = Calendar(ZoneInfo(config.timezone), config.day_start_minutes)
+
+    def is_dear(self, tier: str) -> bool:
+        """Whether pressure on the agent's day moves this tier down: all but the two cheapest do."""
+        return tier in list(self._tiers)[2:]
+
+    def lines(self, call: Call, tier: str, deployment: Deployment, now_ms: int) -> tuple[BudgetLine, ...]:
+        """Return the lines of one attempt. tier: where the deployment was found, or its own name.
+
+        A deployment asked for by name has no cheaper one to give way to: its soft budgets only alert.
+        """
+        known = self._tiers.get(tier)
+        purchase = Purchase(
+            deployment=deployment.name,
+            provider=deployment.provider,
+            tier=tier if known is not None else "",
+            tier_budget_nano_usd=known.daily_budget_nano_usd if known is not None else None,
+            cheapest=known is None or tier == self._cheapest,
+        )
+        lines = lines_for(
+            call.caller,
+            purchase,
+            run_budget_nano_usd=call.run_budget_nano_usd,
+            calendar=self.calendar,
+            now_ms=now_ms,
+        )
+        budgets = call.ancestor_budgets_nano_usd
+        return tuple(_with_ancestor_budget(line, budgets) for line in lines) if budgets else lines
+
+
+def _with_ancestor_budget(line: BudgetLine, budgets: dict[str, int]) -> BudgetLine:
+    if line.scope.kind is not ScopeKind.RUN or line.scope.id not in budgets:
+        return line
+    return replace(line, default_limit_nano_usd=budgets[line.scope.id])

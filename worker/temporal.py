@@ -1,0 +1,114 @@
+"""Temporal: the client as curb uses it, and the workers of one process."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError, TLSConfig
+from temporalio.worker import Worker
+
+from activities.dependencies import Dependencies
+from activities.llm import LlmActivities
+from activities.runs import RunActivities
+from activities.tools import ToolActivities
+from workflows.agent_run import AgentRun
+from workflows.queues import GATEWAY, RUNS, TOOLS
+
+SEARCH_ATTRIBUTES = {
+    "CurbAgent": "Keyword",
+    "CurbTeam": "Keyword",
+    "CurbUser": "Keyword",
+    "CurbMode": "Keyword",
+    "CurbStatus": "Keyword",
+    "CurbCostMicroUsd": "Int",
+}
+ROLES = ("runs", "gateway", "tools")
+_HEARTBEATS = timedelta(seconds=0.5)
+
+
+async def connect(
+    address: str,
+    *,
+    namespace: str = "default",
+    api_key: str | None = None,
+    tls: bool | TLSConfig = False,
+) -> Client:
+    """Connect with the data converter that curb's messages need. Raises RuntimeError when unreachable."""
+    return await Client.connect(
+        address,
+        namespace=namespace,
+        api_key=api_key,
+        tls=tls,
+        data_converter=pydantic_data_converter,
+    )
+
+
+async def knows_search_attributes(client: Client) -> bool:
+    """Whether this server has all of curb's search attributes; runs do without them otherwise."""
+    try:
+        known = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+    except RPCError:
+        return False
+    return set(SEARCH_ATTRIBUTES) <= set(known.custom_attributes)
+
+
+def build_workers(
+    client: Client,
+    dependencies: Dependencies,
+    *,
+    roles: Sequence[str] = ROLES,
+    workflows: Sequence[type] = (),
+    max_concurrent_calls: int = 200,
+    graceful_seconds: float = 20.0,
+) -> list[Worker]:
+    """One worker per role; `workflows` are those of the user's own, served beside AgentRun."""
+    llm, runs, tools = (kind(dependencies) for kind in (LlmActivities, RunActivities, ToolActivities))
+    grace = timedelta(seconds=graceful_seconds)
+    workers: list[Worker] = []
+    if "runs" in roles:
+        workers.append(
+            Worker(
+                client,
+                task_queue=RUNS,
+                workflows=[AgentRun, *workflows],
+                activities=[
+                    runs.open_run,
+                    runs.open_child,
+                    runs.say,
+                    runs.escalate,
+                    runs.top_up,
+                    runs.end_run,
+                ],
+                graceful_shutdown_timeout=grace,
+                workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="curb-workflow"),
+            )
+        )
+    if "gateway" in roles:
+        workers.append(
+            Worker(
+                client,
+                task_queue=GATEWAY,
+                activities=[llm.call_model],
+                max_concurrent_activities=max_concurrent_calls,
+                max_heartbeat_throttle_interval=_HEARTBEATS,
+                default_heartbeat_throttle_interval=_HEARTBEATS,
+                graceful_shutdown_timeout=grace,
+            )
+        )
+    if "tools" in roles:
+        workers.append(
+            Worker(
+                client,
+                task_queue=TOOLS,
+                activities=[tools.run_tool, tools.answer_tool],
+                max_heartbeat_throttle_interval=_HEARTBEATS,
+                default_heartbeat_throttle_interval=_HEARTBEATS,
+                graceful_shutdown_timeout=grace,
+            )
+        )
+    return workers

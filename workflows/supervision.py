@@ -1,0 +1,231 @@
+"""Buying a step: one model call with all the waiting that its refusals ask for.
+
+Shared by AgentRun and by workflows of the user's own (`supervised_model_call`).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.llm import LlmActivities
+    from activities.messages import CallResult, ModelCall, Refused, RunPlan
+    from gateway.policy.refusals import RefusalKind
+    from workflows.retries import CALLS
+
+_T = TypeVar("_T")
+_SHORT = frozenset(
+    {
+        RefusalKind.CONTENDED,
+        RefusalKind.THROTTLED,
+        RefusalKind.IN_FLIGHT,
+        RefusalKind.RATE_LIMITED,
+        RefusalKind.PRESSURE,
+    }
+)
+_MAX_PROVIDER_FAILURES = 30
+_HEARTBEAT_TIMEOUT = timedelta(seconds=20)
+
+
+class RunOver(Exception):
+    """The run cannot go on: how it ends and why."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(f"{status}: {reason}")
+        self.status = status
+        self.reason = reason
+
+
+class Waiting:
+    """What the run waits for, by cause; it goes on when nothing is left.
+
+    Causes are hand, switch, budget, approval, question and provider. `changed` is called with
+    every change, to keep the UI's text and the run's record true.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.causes: dict[str, str] = {}
+        self._changed = changed
+        self._wakes = 0
+        self._over: RunOver | None = None
+
+    def set(self, cause: str, text: str) -> None:
+        if self.causes.get(cause) != text:
+            self.causes[cause] = text
+            self._changed()
+
+    def clear(self, cause: str) -> None:
+        if self.causes.pop(cause, None) is not None:
+            self._changed()
+
+    def wake(self) -> None:
+        """Something changed: whoever waits should look again now."""
+        self._wakes += 1
+
+    def end(self, status: str, reason: str) -> None:
+        """Whoever waits here, now or later, gets RunOver."""
+        self._over = RunOver(status, reason)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait at most that long, or until woken."""
+        seen = self._wakes
+        with contextlib.suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._wakes != seen or self._over is not None, timeout=max(seconds, 0.05)
+            )
+        self._check()
+
+    async def until_clear(self, *causes: str) -> None:
+        """Wait until none of these causes stands."""
+        await workflow.wait_condition(
+            lambda: self._over is not None or not any(cause in self.causes for cause in causes)
+        )
+        self._check()
+
+    async def unless_over(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Do some work, and give it up when the run ends meanwhile."""
+        task = asyncio.create_task(work)
+        await workflow.wait_condition(lambda: task.done() or self._over is not None)
+        if not task.done():
+            task.cancel()
+            self._check()
+        return await task
+
+    def _check(self) -> None:
+        if self._over is not None:
+            raise self._over
+
+
+class Supervision:
+    """Buys the model calls of one run.
+
+    on_exhausted(refused): called when the run's own budget is exhausted, before waiting; it may
+    raise RunOver, or escalate.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        waiting: Waiting,
+        on_exhausted: Callable[[Refused], Awaitable[None]],
+        *,
+        task_queue: str,
+        run_id: str,
+        inline: bool = False,
+        provider_failures: int = 0,
+    ) -> None:
+        self._plan = plan
+        self._waiting = waiting
+        self._on_exhausted = on_exhausted
+        self._task_queue = task_queue
+        self._run_id = run_id
+        self._inline = inline
+        self.provider_failures = provider_failures
+
+    async def buy(self, step: int) -> CallResult:
+        """Return the step's answer. Raises RunOver when there will never be one."""
+        rounds, waited_since = 0, 0.0
+        while True:
+            await self._waiting.until_clear("hand")
+            call = ModelCall(run_id=self._run_id, step=step, recheck=rounds > 0, inline=self._inline)
+            result = await self._waiting.unless_over(self._ask(call))
+            if result.error:
+                raise RunOver("failed", result.error)
+            if result.refused is None:
+                self._waiting.clear("budget")
+                self._waiting.clear("switch")
+                self._waiting.clear("provider")
+                return result
+            waited_since = waited_since or workflow.time()
+            await self._wait_out(result, result.refused, rounds, workflow.time() - waited_since)
+            rounds += 1
+
+    async def _ask(self, call: ModelCall) -> CallResult:
+        try:
+            return await workflow.execute_activity_method(
+                LlmActivities.call_model,
+                call,
+                task_queue=self._task_queue,
+                start_to_close_timeout=timedelta(seconds=self._plan.total_timeout_seconds + 150),
+                heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+                retry_policy=CALLS,
+                cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
+                summary=f"step {call.step}",
+            )
+        except ActivityError as error:
+            cause = error.cause
+            if isinstance(cause, (ApplicationError, TimeoutError)):
+                raise RunOver("failed", f"model call: {str(cause)[:300]}") from error
+            raise
+
+    async def _wait_out(self, result: CallResult, refused: Refused, rounds: int, waited: float) -> None:
+        """Wait as long as this kind of refusal deserves, or raise RunOver."""
+        kind = refused.kind
+        if kind in (RefusalKind.NEVER_FITS, RefusalKind.INVALID):
+            raise RunOver("failed", refused.text)
+        if kind is RefusalKind.EXHAUSTED:
+            await self._wait_for_money(refused, rounds, waited)
+        elif kind is RefusalKind.SWITCHED:
+            await self._wait_for_switch(refused, rounds)
+        elif kind is RefusalKind.UNAVAILABLE:
+            await self._wait_for_servers(result, refused, rounds)
+        elif kind in _SHORT:
+            await self._waiting.sleep(min(_until(refused, default=1.0), 2.0**rounds, 30.0))
+
+    async def _wait_for_money(self, refused: Refused, rounds: int, waited: float) -> None:
+        own = refused.scope == f"run:{self._run_id}"
+        if own and rounds == 0:
+            await self._on_exhausted(refused)
+        if refused.period == "run":
+            left = self._plan.max_wait_seconds - waited
+            if left <= 0:
+                raise RunOver(
+                    "expired", f"no top-up within {self._plan.max_wait_seconds:g} s: {refused.text}"
+                )
+            seconds = min(left, _backoff(rounds))
+        else:
+            seconds = min(_until(refused, default=60.0) + 0.05, _backoff(rounds))
+        self._waiting.set("budget", refused.text)
+        await self._waiting.sleep(seconds)
+
+    async def _wait_for_switch(self, refused: Refused, rounds: int) -> None:
+        if (
+            self._plan.on_switch == "stop"
+            and "auto:budget:" not in refused.text
+            and refused.scope.startswith(("global", "agent:"))
+        ):
+            raise RunOver("killed", refused.text)
+        self._waiting.set("switch", refused.text)
+        # A call that was cut in flight asks again at once: the refusal of admission says until when.
+        seconds = (
+            0.1 if result_was_cut(refused, rounds) else min(_until(refused, default=900.0), _backoff(rounds))
+        )
+        await self._waiting.sleep(seconds)
+
+    async def _wait_for_servers(self, result: CallResult, refused: Refused, rounds: int) -> None:
+        self.provider_failures += result.attempts
+        if self.provider_failures >= _MAX_PROVIDER_FAILURES:
+            raise RunOver("failed", f"{self.provider_failures} attempts at providers failed: {refused.text}")
+        self._waiting.set("provider", refused.text)
+        await self._waiting.sleep(min(max(_until(refused, default=1.0), 2.0 ** min(rounds, 6)), 60.0))
+
+
+def result_was_cut(refused: Refused, rounds: int) -> bool:
+    """A cut in flight carries no expiry and comes first; admission's own refusal follows."""
+    return rounds == 0 and refused.retry_at_ms is None and refused.kind is RefusalKind.SWITCHED
+
+
+def _until(refused: Refused, default: float) -> float:
+    if refused.retry_at_ms is None:
+        return default
+    return max(refused.retry_at_ms / 1000 - workflow.time(), 0.0)
+
+
+def _backoff(rounds: int) -> float:
+    """A waiting run looks by itself too: after one minute, backing off to fifteen."""
+    return float(min(60 * 2 ** min(rounds, 4), 900))
