@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 from worker.stack import FREE_PORTS, Stack
 from worker.stack.temporal import NAMESPACE
@@ -57,8 +58,8 @@ async def temporal_address(stack: Stack) -> str:
 
 @pytest.fixture(scope="session")
 async def temporal(temporal_address: str) -> Client:
-    """A client of this test session's Temporal, namespace `default`."""
-    return await Client.connect(temporal_address, namespace=NAMESPACE)
+    """A client of this test session's Temporal, with the data converter that curb's messages need."""
+    return await Client.connect(temporal_address, namespace=NAMESPACE, data_converter=pydantic_data_converter)
 
 
 @pytest.fixture(scope="session")
