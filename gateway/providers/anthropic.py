@@ -1,0 +1,298 @@
+"""Anthropic messages. base_url ends where `/v1/messages` begins: https://api.anthropic.com."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.calls import (
+    Image,
+    Message,
+    ModelRequest,
+    Part,
+    Reasoning,
+    Text,
+    ToolResult,
+    ToolUse,
+)
+from gateway.config import Deployment, FamilyName, Provider
+from gateway.providers.answers import Progress, ProviderAnswer
+from gateway.providers.errors import ErrorKind, ProviderError, from_stream
+from gateway.providers.exchange import exchange, now_ms
+from gateway.providers.http import Http, api_key
+from gateway.providers.sse import SseEvent
+from gateway.providers.usage import anthropic_usage
+
+_VERSION = "2023-06-01"
+_CACHED = {"type": "ephemeral"}
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class AnthropicMessages:
+    """The Anthropic messages family; see gateway.providers.base.Family."""
+
+    name: FamilyName = "anthropic"
+
+    def encode(self, request: ModelRequest, deployment: Deployment, max_output_tokens: int) -> bytes:
+        """Cache breakpoints: the end of tools and system, and, where the conversation will go on,
+        the end of its last message, which the next step reads back."""
+        if request.n > 1:
+            raise ProviderError(
+                ErrorKind.INVALID_REQUEST,
+                f"{deployment.name} gives one answer per request; n is {request.n}",
+                sent=False,
+                fallback=True,
+            )
+        body: dict[str, Any] = {"model": deployment.model, "max_tokens": max_output_tokens, "stream": True}
+        body |= _prefix(request)
+        body["messages"] = _messages(request)
+        goes_on = bool(request.tools) or any(item.role == "assistant" for item in request.messages)
+        if goes_on and body["messages"]:
+            _break_after(body["messages"][-1]["content"])
+        if request.temperature is not None:
+            body["temperature"] = min(request.temperature, 1.0)
+        if request.stop:
+            body["stop_sequences"] = list(request.stop)
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def send(
+        self,
+        http: Http,
+        provider: Provider,
+        deployment: Deployment,
+        body: bytes,
+        *,
+        attempt_id: str,
+        timeout_seconds: float,
+        before_send: Callable[[], None],
+        progress: Progress | None = None,
+    ) -> ProviderAnswer:
+        progress = progress if progress is not None else Progress()
+        key = api_key(provider)
+        return await exchange(
+            http,
+            provider,
+            "/v1/messages",
+            body,
+            {"anthropic-version": _VERSION, **({"x-api-key": key} if key else {})},
+            MessageReader(provider.name, progress),
+            attempt_id=attempt_id,
+            timeout_seconds=timeout_seconds,
+            before_send=before_send,
+            progress=progress,
+        )
+
+
+@dataclass(slots=True)
+class _Block:
+    start: Mapping[str, Any]
+    pieces: list[str] = field(default_factory=list)
+    signature: str = ""
+
+
+class MessageReader:
+    """Puts an answer together from Anthropic's message events."""
+
+    def __init__(self, provider: str, progress: Progress) -> None:
+        self._provider = provider
+        self._progress = progress
+        self._blocks: dict[int, _Block] = {}
+        self._stop_reason = ""
+        self._final_usage = False
+        self.ended = False
+
+    @property
+    def finished(self) -> bool:
+        return self.ended
+
+    def feed(self, event: SseEvent) -> None:
+        """Unknown events are passed over, as the protocol demands."""
+        body = json.loads(event.data)
+        match body["type"]:
+            case "message_start":
+                self._start(body["message"])
+            case "content_block_start":
+                self._blocks[body["index"]] = self._begin(body["content_block"])
+            case "content_block_delta":
+                self._delta(self._blocks[body["index"]], body["delta"])
+            case "message_delta":
+                self._stop_reason = str(body["delta"].get("stop_reason") or self._stop_reason)
+                self._usage(body.get("usage"), final=True)
+            case "message_stop":
+                self.ended = True
+            case "error":
+                raise from_stream(self._provider, body["error"], self._progress.partial())
+
+    def whole(self, document: Mapping[str, Any]) -> None:
+        """Read an answer that was not streamed, although streaming was asked for."""
+        if document.get("type") == "error":
+            raise from_stream(self._provider, document["error"], self._progress.partial())
+        self._start(document)
+        for index, content in enumerate(document["content"]):
+            self._blocks[index] = block = self._begin(content)
+            if content["type"] == "tool_use":
+                block.pieces.append(self._seen(json.dumps(content["input"], ensure_ascii=False)))
+        self._stop_reason = str(document["stop_reason"])
+        self._usage(document.get("usage"), final=True)
+        self.ended = True
+
+    def answer(self, done_ms: int) -> ProviderAnswer:
+        progress = self._progress
+        parts = (self._part(block) for _, block in sorted(self._blocks.items()))
+        return ProviderAnswer(
+            message=Message(role="assistant", parts=tuple(part for part in parts if part is not None)),
+            finish_reason=_FINISH.get(self._stop_reason, "other"),
+            usage=anthropic_usage(progress.provider_usage) if self._final_usage else None,
+            provider_usage=progress.provider_usage,
+            provider_request_id=progress.provider_request_id,
+            first_token_ms=progress.first_token_ms,
+            done_ms=done_ms,
+        )
+
+    def _start(self, message: Mapping[str, Any]) -> None:
+        self._progress.provider_request_id = self._progress.provider_request_id or str(message["id"])
+        self._usage(message.get("usage"), final=False)
+
+    def _begin(self, block: Mapping[str, Any]) -> _Block:
+        begun = _Block(block)
+        begun.pieces.append(self._seen(block.get("text") or block.get("thinking") or ""))
+        begun.signature = str(block.get("signature") or "")
+        if block["type"] == "tool_use":
+            self._seen(block["name"])
+        return begun
+
+    def _delta(self, block: _Block, delta: Mapping[str, Any]) -> None:
+        match delta["type"]:
+            case "text_delta":
+                block.pieces.append(self._seen(delta["text"]))
+            case "thinking_delta":
+                block.pieces.append(self._seen(delta["thinking"]))
+            case "input_json_delta":
+                block.pieces.append(self._seen(delta["partial_json"]))
+            case "signature_delta":
+                block.signature += str(delta["signature"])
+
+    def _usage(self, reported: Mapping[str, Any] | None, *, final: bool) -> None:
+        """Counts are cumulative; what the end does not repeat stands as it was at the start."""
+        if reported is None:
+            return
+        known = {name: value for name, value in reported.items() if value is not None}
+        self._progress.provider_usage = {**self._progress.provider_usage, **known}
+        self._progress.usage = anthropic_usage(self._progress.provider_usage)
+        self._final_usage = self._final_usage or (final and "output_tokens" in known)
+
+    def _seen(self, text: str) -> str:
+        if not isinstance(text, str):
+            raise TypeError("a piece of the answer is no text")
+        if text and self._progress.first_token_ms is None:
+            self._progress.first_token_ms = now_ms()
+        self._progress.text_characters += len(text)
+        return text
+
+    def _part(self, block: _Block) -> Part | None:
+        text = "".join(block.pieces)
+        match block.start["type"]:
+            case "text":
+                return Text(text=text) if text else None
+            case "tool_use":
+                return ToolUse(id=block.start["id"], name=block.start["name"], arguments=text or "{}")
+            case "thinking":
+                return Reasoning(text=text, signature=block.signature)
+            case "redacted_thinking":
+                return Reasoning(text="", signature=str(block.start["data"]))
+        return None
+
+
+def _prefix(request: ModelRequest) -> dict[str, Any]:
+    """Tools and system, with a cache breakpoint at the end of whichever comes last."""
+    prefix: dict[str, Any] = {}
+    leading = "\n\n".join(filter(None, [request.system, *(item.text for item in _leading(request))]))
+    if request.tools:
+        prefix["tools"] = [
+            {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
+            for tool in request.tools
+        ]
+    if leading:
+        prefix["system"] = [{"type": "text", "text": leading}]
+    _break_after(prefix.get("system") or prefix.get("tools") or [])
+    return prefix
+
+
+def _break_after(blocks: list[dict[str, Any]]) -> None:
+    """Set a cache breakpoint on the last block that can carry one (thinking cannot)."""
+    for block in reversed(blocks):
+        if block.get("type") not in ("thinking", "redacted_thinking"):
+            block["cache_control"] = _CACHED
+            return
+
+
+def _leading(request: ModelRequest) -> Iterator[Message]:
+    """System messages at the head of the conversation: they belong to the system prompt."""
+    for message in request.messages:
+        if message.role != "system":
+            return
+        yield message
+
+
+def _messages(request: ModelRequest) -> list[dict[str, Any]]:
+    """Merge neighbours of one role: tool results must all stand in the one message that follows."""
+    merged: list[dict[str, Any]] = []
+    for message in request.messages[len(list(_leading(request))) :]:
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = [block for part in message.parts if (block := _block(part)) is not None]
+        if not blocks:
+            continue
+        if merged and merged[-1]["role"] == role:
+            merged[-1]["content"].extend(blocks)
+        else:
+            merged.append({"role": role, "content": blocks})
+    return merged
+
+
+def _block(part: Part) -> dict[str, Any] | None:
+    """One content block; None for what this wire refuses (empty text, reasoning of others)."""
+    match part:
+        case Text(text=text):
+            return {"type": "text", "text": text} if text.strip() else None
+        case Image():
+            return {"type": "image", "source": _source(part)}
+        case ToolUse(id=identity, name=name, arguments=arguments):
+            return {"type": "tool_use", "id": identity, "name": name, "input": _input(arguments)}
+        case ToolResult():
+            return _result(part)
+        case Reasoning(text="", signature=data) if data:
+            return {"type": "redacted_thinking", "data": data}
+        case Reasoning(text=text, signature=signature) if signature:
+            return {"type": "thinking", "thinking": text, "signature": signature}
+    return None
+
+
+def _source(image: Image) -> dict[str, Any]:
+    if image.url:
+        return {"type": "url", "url": image.url}
+    return {"type": "base64", "media_type": image.media_type, "data": image.data}
+
+
+def _input(arguments: str) -> dict[str, Any]:
+    """Arguments as an object; what the model wrote wrongly is shown to it as it was."""
+    try:
+        value = json.loads(arguments)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {"arguments": arguments}
+
+
+def _result(result: ToolResult) -> dict[str, Any]:
+    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": result.tool_use_id}
+    if result.content:
+        block["content"] = result.content
+    if result.is_error:
+        block["is_error"] = True
+    return block

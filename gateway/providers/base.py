@@ -1,0 +1,45 @@
+"""The types that callers of providers use: Family, Http, Progress, ProviderAnswer, Partial."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.calls import ModelRequest
+from gateway.config import Deployment, FamilyName, Provider
+from gateway.providers.answers import Partial, Progress, ProviderAnswer
+from gateway.providers.http import Http
+
+__all__ = ["Family", "Http", "Partial", "Progress", "ProviderAnswer"]
+
+
+class Family(Protocol):
+    """One wire format, whoever speaks it."""
+
+    @property
+    def name(self) -> FamilyName: ...
+
+    def encode(self, request: ModelRequest, deployment: Deployment, max_output_tokens: int) -> bytes:
+        """Return the JSON body in UTF-8: streaming on, usage asked for, the output limit set.
+
+        Raises ProviderError (invalid_request, not sent) for what the family cannot express.
+        """
+        ...
+
+    async def send(
+        self,
+        http: Http,
+        provider: Provider,
+        deployment: Deployment,
+        body: bytes,
+        *,
+        attempt_id: str,
+        timeout_seconds: float,
+        before_send: Callable[[], None],
+        progress: Progress | None = None,
+    ) -> ProviderAnswer:
+        """Send the body and read the answer to its end, within timeout_seconds in all.
+
+        before_send is called once a connection is in hand, right before the first byte is written;
+        what it raises is passed on, and the request is then not sent. `progress` is kept up to date
+        and stays true after cancellation, which closes the connection at once. Raises ProviderError.
+        """
+        ...

@@ -1,0 +1,165 @@
+"""The pooled HTTP client: the one ring that touches httpx and aiohttp.
+
+One per process. It calls `before_send` when a connection is in hand and the request's first byte
+is about to be written, which is as late as a lease can be checked.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from gateway.config import Provider
+from gateway.errors import ConfigurationError
+from gateway.providers.answers import Progress
+from gateway.providers.errors import ErrorKind, ProviderError
+
+# How aiohttp, several calls below, reaches the request it is about to write. Per task, not shared.
+_guard: ContextVar[Callable[[], None] | None] = ContextVar("gateway_before_send", default=None)
+
+
+class Http:
+    """A keep-alive connection pool for all providers.
+
+    max_connections: over all hosts; further requests wait for a free one (within their timeout).
+    """
+
+    def __init__(
+        self,
+        *,
+        max_connections: int = 512,
+        connect_timeout_seconds: float = 5.0,
+        keepalive_seconds: float = 30.0,
+    ) -> None:
+        if "send" not in vars(aiohttp.ClientRequest):
+            raise ConfigurationError(f"aiohttp {aiohttp.__version__} has no ClientRequest.send to guard")
+        self._max_connections = max_connections
+        self._keepalive_seconds = keepalive_seconds
+        self._ssl = httpx.create_ssl_context()
+        self._client = httpx.AsyncClient(
+            transport=AiohttpTransport(client=self._session),
+            timeout=httpx.Timeout(None, connect=connect_timeout_seconds),
+            follow_redirects=False,
+        )
+
+    async def __aenter__(self) -> "Http":
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection; requests in flight fail."""
+        await self._client.aclose()
+
+    @asynccontextmanager
+    async def post(
+        self,
+        provider: Provider,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        progress: Progress,
+        before_send: Callable[[], None],
+    ) -> AsyncIterator[httpx.Response]:
+        """Send a JSON body; yields the response once its headers are here, its body still coming.
+
+        Leaving the block early closes the connection at once. Raises what before_send raises (the
+        request was then not sent), and httpx or aiohttp errors, see `translate`.
+        """
+
+        def guard() -> None:
+            before_send()
+            progress.sent = True
+
+        token = _guard.set(guard)
+        try:
+            request = self._client.build_request(
+                "POST",
+                provider.base_url.rstrip("/") + path,
+                content=body,
+                headers={"content-type": "application/json", "accept-encoding": "identity", **headers},
+            )
+            response = await self._client.send(request, stream=True)
+        finally:
+            _guard.reset(token)
+        try:
+            yield response
+        finally:
+            with suppress(httpx.HTTPError, aiohttp.ClientError):
+                await response.aclose()
+
+    def _session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=self._max_connections, keepalive_timeout=self._keepalive_seconds, ssl=self._ssl
+        )
+        return aiohttp.ClientSession(
+            connector=connector, request_class=_GuardedRequest, cookie_jar=aiohttp.DummyCookieJar()
+        )
+
+
+class _GuardedRequest(aiohttp.ClientRequest):
+    """Asks the guard right before the request is written to its connection."""
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        guard = _guard.get()
+        if guard is not None:
+            guard()
+        return await super().send(conn)
+
+
+def api_key(provider: Provider) -> str:
+    """Read the provider's key from its environment variable or file, at each use, so that it can be
+    rotated; '' when none is configured, or none is set for a server on plain http (the simulator, a
+    local proxy), which may want none.
+
+    Raises ProviderError (auth, not sent) when one is configured and not there.
+    """
+    if provider.api_key_env and (key := os.environ.get(provider.api_key_env, "").strip()):
+        return key
+    if provider.api_key_file:
+        try:
+            return Path(provider.api_key_file).expanduser().read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise _no_key(provider, f"{provider.api_key_file}: {error.strerror}") from error
+    if provider.api_key_env and not provider.base_url.startswith("http://"):
+        raise _no_key(provider, f"the environment variable {provider.api_key_env} is not set")
+    return ""
+
+
+def translate(error: Exception, provider: str, progress: Progress) -> ProviderError:
+    """Turn an error of the transport into ours. Whether the request was sent is what the guard saw:
+    the driver calls a lost connection a connect timeout even after the request was written."""
+    said = f"{provider}: {type(error).__name__}: {error}"
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+        return ProviderError(
+            ErrorKind.TIMEOUT,
+            f"{provider} did not finish in time",
+            sent=progress.sent,
+            partial=progress.partial(),
+            provider_request_id=progress.provider_request_id,
+        )
+    if not progress.sent:
+        return ProviderError(ErrorKind.CONNECT, said, sent=False)
+    malformed = isinstance(error, aiohttp.ClientResponseError | httpx.DecodingError | ValueError)
+    return ProviderError(
+        ErrorKind.BAD_RESPONSE if malformed else ErrorKind.CUT_STREAM,
+        said,
+        sent=True,
+        partial=progress.partial(),
+        provider_request_id=progress.provider_request_id,
+    )
+
+
+TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
+
+
+def _no_key(provider: Provider, why: str) -> ProviderError:
+    return ProviderError(ErrorKind.AUTH, f"no API key for {provider.name}: {why}", sent=False)
