@@ -88,7 +88,8 @@ class Verdict:
 def check(history: Sequence[StepRecord], rules: LoopRules) -> Verdict | None:
     """Judge the history by its newest step: the first rule that stops the run, else a flag, else None.
 
-    history: oldest first. Deterministic, and repeatable: the same history has the same verdict.
+    history: oldest first; the newest may be an answer whose calls have not been made yet (leave
+    them out: what has no result is not judged). Deterministic: the same history has the same verdict.
     """
     return next(_judge(history, rules), None)
 
@@ -140,14 +141,18 @@ class _Call:
 
 
 class _Calls:
-    """The tool calls of a run, newest first; reads only as far back as a rule wants to know."""
+    """The tool calls of a run, newest first; reads only as far back as a rule wants to know.
+
+    fresh: how many calls there are to judge. The newest step may be an answer whose calls have not
+    been made yet, so they are those of the step before; older ones were judged already.
+    """
 
     def __init__(self, history: Sequence[StepRecord], hashed_arguments: tuple[str, ...]) -> None:
         self._history = history
         self._hashed_arguments = hashed_arguments
         self._seen: list[_Call] = []
         self._source = self._read()
-        self.in_last_step = len(history[-1].calls)
+        self.fresh = next((len(record.calls) for record in reversed(history[-2:]) if record.calls), 0)
 
     def __iter__(self) -> Iterator[_Call]:
         index = 0
@@ -160,8 +165,8 @@ class _Calls:
         return tuple(islice(self, count))
 
     def streak(self, alike: Callable[[_Call, _Call], bool]) -> tuple[_Call, ...]:
-        """Return the newest calls that are all like the newest one, when the last step made one."""
-        last = next(iter(self), None) if self.in_last_step else None
+        """Return the newest calls that are all like the newest one, when that is a fresh one."""
+        last = next(iter(self), None) if self.fresh else None
         return () if last is None else tuple(takewhile(lambda call: alike(last, call), self))
 
     def _read_one(self) -> bool:
@@ -215,7 +220,7 @@ def _repeated_error(calls: _Calls, rules: LoopRules) -> Verdict | None:
 def _alternation(calls: _Calls, rules: LoopRules) -> Verdict | None:
     """Two different calls by turns, each with the same result every time."""
     length = rules.alternation_length
-    newest = calls.newest(length) if calls.in_last_step else ()
+    newest = calls.newest(length) if calls.fresh else ()
     if length < 2 or len(newest) < length or newest[0].same == newest[1].same:
         return None
     if any(_outcome(newest[i]) != _outcome(newest[i + 2]) for i in range(length - 2)):
@@ -240,7 +245,7 @@ def _same_tool_in_a_row(calls: _Calls, rules: LoopRules) -> Verdict | None:
 
 
 def _same_tool_in_total(calls: _Calls, rules: LoopRules) -> Verdict | None:
-    """One of the last step's tools more than so many times in the run (off by default)."""
+    """One of the newest tools used more than so many times in the run (off by default)."""
     if not rules.same_tool_in_total:
         return None
     return _most_in_total(
@@ -249,7 +254,7 @@ def _same_tool_in_total(calls: _Calls, rules: LoopRules) -> Verdict | None:
 
 
 def _same_call_in_total(calls: _Calls, rules: LoopRules) -> Verdict | None:
-    """One of the last step's calls so many times in the run (off by default)."""
+    """One of the newest calls so many times in the run (off by default)."""
     if not rules.same_call_in_total:
         return None
     return _most_in_total(Rule.SAME_CALL_IN_TOTAL, calls, rules.same_call_in_total, lambda call: call.same)
@@ -349,7 +354,7 @@ def _too_many(
 
 
 def _most_in_total(rule: Rule, calls: _Calls, limit: int, key: Callable[[_Call], str]) -> Verdict | None:
-    newest = dict.fromkeys(key(call) for call in calls.newest(calls.in_last_step))
+    newest = dict.fromkeys(key(call) for call in calls.newest(calls.fresh))
     groups = ([call for call in calls if key(call) == wanted] for wanted in newest)
     return _too_many(rule, max(groups, key=len, default=()), limit)
 

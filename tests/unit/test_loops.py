@@ -113,6 +113,38 @@ class TestRepeatedCalls:
         assert "secret" not in told
 
 
+class TestAnAnswerWhoseCallsAreNotMadeYet:
+    """The activity judges right after the model has answered: the newest step has no results so far."""
+
+    ANSWER = StepRecord(99, 9_000, "next I will")
+
+    def test_the_calls_of_the_step_before_are_judged(self) -> None:
+        loop = steps(*[call("read_file", "text", path="a.py")] * 4)
+        verdict = check([*loop, self.ANSWER], RULES)
+        assert verdict is not None
+        assert (verdict.rule, verdict.action, verdict.steps) == (Rule.REPEATED_CALL, "stop", (1, 2, 3, 4))
+        turns = steps(*[call("f"), call("g")] * 3)
+        assert str(check([*turns, self.ANSWER], RULES)).startswith("alternating_calls")
+        failing = steps(*[call("f", "bad", True)] * 3)
+        assert str(check([*failing, self.ANSWER], RULES)).startswith("repeated_error")
+
+    def test_a_flag_is_told_once_here_too(self) -> None:
+        waiting = steps(*[call("job_status", f"{10 * i} %", job=7) for i in range(6)])
+        flags = [check([*waiting[:end], self.ANSWER], RULES) for end in range(1, 7)]
+        assert [flag is not None for flag in flags] == [False, False, True, False, False, False]
+
+    def test_calls_that_were_judged_before_are_not_judged_again(self) -> None:
+        loop = steps(*[call("read_file", "text", path="a.py")] * 4)
+        assert verdicts([*loop, self.ANSWER, self.ANSWER], RULES) == ()
+
+    def test_the_total_counts_look_at_the_step_before(self) -> None:
+        same = call("read_file", "text", path="a.py")
+        work = steps(same, call("x"), same, call("y"), same)
+        verdict = check([*work, self.ANSWER], LoopRules(same_call_in_total=3))
+        assert verdict is not None
+        assert verdict.rule is Rule.SAME_CALL_IN_TOTAL
+
+
 class TestErrors:
     def test_the_same_call_failing_three_times_is_stopped_whatever_the_message(self) -> None:
         verdict = stop(steps(*[call("fetch", f"timeout after {i} s", True, url="x") for i in range(3)]))
