@@ -33,7 +33,14 @@ class Answers:
         """
         said = answer.model_dump_json(exclude={"message", "item", "call_key"})
         if conversation_id:
-            row = await append_item(self._database, conversation_id, answer.call_key, answer.message, said)
+            row = await append_item(
+                self._database,
+                conversation_id,
+                answer.call_key,
+                answer.message,
+                said,
+                answer.settlement.usage.prompt_tokens,
+            )
             return _answer(answer.call_key, row)
         whole = json.dumps({"message": answer.message.model_dump_json(), "answer": said})
         stored = await self._database.row(

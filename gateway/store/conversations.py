@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg.rows import DictRow
 from pydantic import TypeAdapter
@@ -66,23 +65,29 @@ class Conversations:
         return [_item(row) for row in rows]
 
 
-def _item(row: dict[str, Any]) -> Item:
-    message = _MESSAGE.validate_json(row["message"])
-    return Item(row["number"], row["key"], message, row["prompt_tokens"])
-
-
 async def append_item(
-    database: Database, conversation_id: str, key: str, message: Message, answer: str | None
+    database: Database,
+    conversation_id: str,
+    key: str,
+    message: Message,
+    answer: str | None,
+    prompt_tokens: int = 0,
 ) -> DictRow:
     """Insert the item under the next number, or find the one with this key: {number, message, answer}.
 
     One statement. When somebody else adds the same key in the same moment, the unique constraint
     undoes ours whole (so no number is lost) and the next try finds theirs.
     """
-    text = message.model_dump_json()
+    values = {
+        "id": conversation_id,
+        "key": key,
+        "message": message.model_dump_json(),
+        "answer": answer,
+        "prompt_tokens": prompt_tokens,
+    }
     for _ in range(_TRIES):
         try:
-            row = await database.row("append_item", id=conversation_id, key=key, message=text, answer=answer)
+            row = await database.row("append_item", **values)
         except StoreRejected:
             row = await database.row("find_item", id=conversation_id, key=key)
             if row is None:
@@ -92,3 +97,8 @@ async def append_item(
         if await database.row("find_conversation", id=conversation_id) is None:
             raise NotFound(f"there is no conversation {conversation_id}")
     raise StoreRejected(f"conversation {conversation_id}: the item could not be placed in {_TRIES} tries")
+
+
+def _item(row: DictRow) -> Item:
+    message = _MESSAGE.validate_json(row["message"])
+    return Item(row["number"], row["key"], message, row["prompt_tokens"])

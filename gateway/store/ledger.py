@@ -94,6 +94,7 @@ def _upsert_attempts() -> str:
     confirms = and_(
         excluded["rank"] == attempts.c["rank"], attempts.c.closed_epoch == 0, excluded.closed_epoch > 0
     )
+    earlier = excluded.in_doubt_at < func.coalesce(attempts.c.in_doubt_at, literal_column("'infinity'"))
     changes: dict[str, ColumnElement[object]] = {
         **{name: _take(opens, statement, attempts.c[name]) for name in ("opened", *OPENING)},
         **{name: _take(closes, statement, attempts.c[name]) for name in CLOSING},
@@ -107,7 +108,7 @@ def _upsert_attempts() -> str:
         "day": func.coalesce(attempts.c.day, excluded.day),
     }
     upsert = statement.on_conflict_do_update(
-        index_elements=[attempts.c.attempt_id], set_=changes, where=or_(opens, closes, confirms)
+        index_elements=[attempts.c.attempt_id], set_=changes, where=or_(opens, closes, confirms, earlier)
     )
     compiled = upsert.compile(dialect=DIALECT, compile_kwargs=_LITERAL)
     return str(compiled).replace("%%(rows)s", "%(rows)s")

@@ -183,6 +183,7 @@ items = Table(
     Column("number", Integer, primary_key=True),
     Column("key", Text, nullable=False),
     Column("message", JSON, nullable=False),
+    _count("prompt_tokens"),
     Column("answer", JSON),  # finish_reason, deployment, settlement: set when the item is a model's answer
     _time("at", now=True),
     UniqueConstraint("conversation_id", "key", name="items_once"),

@@ -13,8 +13,8 @@ WITH slot AS (
       AND NOT EXISTS (SELECT FROM items WHERE conversation_id = %(id)s AND key = %(key)s)
     RETURNING items - 1 AS number
 ), added AS (
-    INSERT INTO items (conversation_id, number, key, message, answer)
-    SELECT %(id)s, number, %(key)s, %(message)s::json, %(answer)s::json FROM slot
+    INSERT INTO items (conversation_id, number, key, message, answer, prompt_tokens)
+    SELECT %(id)s, number, %(key)s, %(message)s::json, %(answer)s::json, %(prompt_tokens)s FROM slot
     RETURNING number, message::text AS message, answer::text AS answer
 )
 SELECT number, message, answer FROM added
@@ -26,19 +26,13 @@ SELECT number, message::text AS message, answer::text AS answer
 FROM items WHERE conversation_id = %(id)s AND key = %(key)s
 
 -- name: load_items
-SELECT number, key, message::text AS message,
-       coalesce((answer #>> '{settlement,input_tokens}')::int, 0)
-         + coalesce((answer #>> '{settlement,cache_read_tokens}')::int, 0)
-         + coalesce((answer #>> '{settlement,cache_write_tokens}')::int, 0) AS prompt_tokens
+SELECT number, key, message::text AS message, prompt_tokens
 FROM items
 WHERE conversation_id = %(id)s AND number <= coalesce(%(up_to)s::int, 2147483647)
 ORDER BY number
 
 -- name: load_some_items
-SELECT number, key, message::text AS message,
-       coalesce((answer #>> '{settlement,input_tokens}')::int, 0)
-         + coalesce((answer #>> '{settlement,cache_read_tokens}')::int, 0)
-         + coalesce((answer #>> '{settlement,cache_write_tokens}')::int, 0) AS prompt_tokens
+SELECT number, key, message::text AS message, prompt_tokens
 FROM items
 WHERE conversation_id = %(id)s AND number = ANY(%(numbers)s::int[])
 ORDER BY number

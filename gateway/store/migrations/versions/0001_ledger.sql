@@ -271,6 +271,7 @@ CREATE TABLE items (
     number INTEGER NOT NULL,
     key TEXT NOT NULL,
     message JSON NOT NULL,
+    prompt_tokens INTEGER DEFAULT '0' NOT NULL,
     answer JSON,
     at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     PRIMARY KEY (conversation_id, number),
