@@ -69,7 +69,7 @@ def function_tool(function: ToolFunction, threads: Threads) -> Tool:
         requires_approval=mark.requires_approval,
         handled_by_workflow=mark.handled_by_workflow,
         timeout_seconds=mark.timeout_seconds,
-        shadow=_shadow(mark, label, threads),
+        shadow=_shadow(mark, signature.names, label, threads),
     )
 
 
@@ -82,10 +82,15 @@ def check_name(name: str, label: str) -> None:
         )
 
 
-def _shadow(mark: ToolMark, label: str, threads: Threads) -> Body | None:
+def _shadow(mark: ToolMark, names: frozenset[str], label: str, threads: Threads) -> Body | None:
     if mark.shadow is None:
         return None
-    return _body(mark.shadow, Signature(mark.shadow, f"The shadow function of {label}"), threads)
+    signature = Signature(mark.shadow, f"The shadow function of {label}")
+    if signature.names != names:
+        raise ConfigurationError(
+            f"The shadow function of {label} must take the same parameters: {', '.join(sorted(names))}"
+        )
+    return _body(mark.shadow, signature, threads)
 
 
 def _body(function: ToolFunction, signature: Signature, threads: Threads) -> Body:

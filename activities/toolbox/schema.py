@@ -40,6 +40,11 @@ class Signature:
         self._fields = {f"p{i}": name for i, name in enumerate(asked)}
         self._model = self._build(asked, hints)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the parameters that the model fills."""
+        return frozenset(self._fields.values())
+
     def schema(self) -> dict[str, object]:
         """The JSON Schema object of the arguments."""
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -69,7 +70,7 @@ async def test_tools_of_a_stdio_server(box: Toolbox) -> None:
     tools = await box.resolve(Agent(name="a", tools=("read_file",), mcp=(STDIO,)))
 
     assert list(tools) == ["read_file", "house__add", "house__order_pizza_", "house__fail", "house__key",
-                           "house__token", "house__die"]  # fmt: skip
+                           "house__token", "house__pid", "house__hang", "house__die"]  # fmt: skip
     assert tools["house__add"].spec.description == "Add two numbers."
     assert not tools["house__add"].at_most_once
     assert tools["house__order_pizza_"].at_most_once
@@ -144,6 +145,26 @@ async def test_a_stdio_server_that_dies_is_started_again(box: Toolbox) -> None:
     assert died.result.is_error
     assert "MCP server house failed" in died.result.content
     assert after.result.content == "3 with hi"
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_after_a_call_that_was_cut_the_next_one_works(
+    box: Toolbox, tmp_path: Path, stopped: bool
+) -> None:
+    """Also when the server itself hangs (SIGSTOP): then it is replaced."""
+    pid = int((await _call(box, STDIO, "pid")).result.content)
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    task = asyncio.create_task(_call(box, STDIO, "hang", started=str(started)))
+    await asyncio.to_thread(started.read_text)  # until the server opens it too
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    after = await _call(box, STDIO, "pid")
+
+    assert (int(after.result.content) == pid) is not stopped
 
 
 async def test_an_http_server_that_was_restarted_is_found_again(box: Toolbox, http_server: McpServer) -> None:

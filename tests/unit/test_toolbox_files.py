@@ -1,13 +1,19 @@
 """The file tools stay under the agent's root, whatever a path says."""
 
+import contextlib
 import json
 import os
+import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from activities.toolbox import Toolbox, ToolOutcome
+from activities.toolbox import Toolbox, ToolError, ToolOutcome
+from activities.toolbox.builtin.confined import Confined
 from activities.toolbox.builtin.files import CHUNK_BYTES, MAX_WRITE_BYTES
 from gateway.agents import Agent
 from gateway.calls import ToolUse
@@ -152,6 +158,18 @@ async def test_lists_below_by_pattern_without_following_links(root: Path) -> Non
     assert await _ok(root, "list_files", pattern="*.zip") == "(nothing)"
 
 
+@pytest.mark.parametrize("path", [".env", ".git/config", "notes/.env", "link"])
+async def test_hidden_files_are_out_of_reach(root: Path, path: str) -> None:
+    (root / ".git").mkdir()
+    for hidden in (".env", ".git/config", "notes/.env"):
+        (root / hidden).write_text("secret")
+    (root / "link").symlink_to(".env")
+
+    assert "hidden" in await _error(root, "read_file", path=path)
+    assert "hidden" in await _error(root, "write_file", path=path, content="x")
+    assert ".env" not in await _ok(root, "list_files", recursive=True)
+
+
 async def test_long_lists_are_cut(root: Path) -> None:
     for number in range(1_010):
         (root / "notes" / f"{number}.txt").touch()
@@ -229,3 +247,52 @@ async def test_shadow_of_a_path_outside_is_not_described(root: Path) -> None:
 
     assert outcome.shadowed
     assert "outside of the folder" in outcome.result.content
+
+
+@settings(deadline=None)
+@given(
+    parts=st.lists(
+        st.sampled_from(["..", ".", "", "notes", "a.md", "up", "deep", "secret.txt", "/"]), max_size=8
+    )
+)
+def test_no_path_whatsoever_leads_out(parts: list[str]) -> None:
+    with TemporaryDirectory() as directory:
+        outside = Path(directory)
+        (outside / "secret.txt").write_text("secret")
+        (outside / "root" / "notes" / "deep").mkdir(parents=True)
+        (outside / "root" / "notes" / "a.md").write_text("# a")
+        (outside / "root" / "notes" / "up").symlink_to("..")
+        (outside / "root" / "up").symlink_to(outside)
+        try:
+            with Confined(outside / "root").file("/".join(parts)) as (descriptor, _):
+                assert os.read(descriptor, 100) == b"# a"
+        except ToolError:
+            pass
+
+
+def test_a_link_put_there_in_the_meantime_is_not_followed(root: Path) -> None:
+    """Reads while `notes` turns again and again into a link that leads outside."""
+    (root.parent / "trap").mkdir()
+    (root.parent / "trap" / "a.md").write_text("secret")
+    (root / "link").symlink_to(root.parent / "trap")
+    stop = threading.Event()
+
+    def flip() -> None:
+        while not stop.is_set():
+            (root / "notes").rename(root / "away")
+            (root / "link").rename(root / "notes")
+            (root / "notes").rename(root / "link")
+            (root / "away").rename(root / "notes")
+
+    flipper = threading.Thread(target=flip)
+    flipper.start()
+    read = set()
+    try:
+        for _ in range(2_000):
+            with contextlib.suppress(ToolError), Confined(root).file("notes/a.md") as (descriptor, _size):
+                read.add(os.read(descriptor, 100))
+    finally:
+        stop.set()
+        flipper.join()
+
+    assert read <= {b"# a"}

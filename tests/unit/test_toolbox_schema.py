@@ -174,3 +174,15 @@ def test_without_side_effects_a_tool_may_be_tried_again() -> None:
     made = _tool(look)
 
     assert (made.side_effects, made.idempotent, made.at_most_once) == (False, True, False)
+
+
+def test_a_shadow_function_takes_the_same_parameters() -> None:
+    def would_send(other: str) -> str:
+        return other
+
+    @tool(shadow=would_send)
+    def send(text: str) -> str:
+        return text
+
+    with pytest.raises(ConfigurationError, match="must take the same parameters: text"):
+        _tool(send)

@@ -2,6 +2,7 @@
 
 A path is resolved first, which finds every honest mistake; then it is opened one component at
 a time without following links, so that a link put there in between is refused, not followed.
+What is hidden (.env, .git, .curb, ...) is out of reach: keys to read, hooks to write.
 """
 
 import contextlib
@@ -72,11 +73,14 @@ class Confined:
         if "\x00" in path:
             raise ToolError("A path cannot contain NUL")
         try:
-            return (self._root / path).resolve().relative_to(self._root).parts
+            parts = (self._root / path).resolve().relative_to(self._root).parts
         except ValueError:
             raise ToolError(f"{path} is outside of the folder that you may use") from None
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
             raise ToolError(f"{path} cannot be resolved") from error
+        if any(map(is_hidden, parts)):
+            raise ToolError(f"{path} is hidden; names that begin with a dot are out of reach")
+        return parts
 
     @contextlib.contextmanager
     def _opened(self, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
@@ -93,6 +97,11 @@ class Confined:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is one of those that stay out of reach."""
+    return name.startswith(".")
 
 
 def _replace(parent: int, name: str, data: bytes) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 from itertools import islice
 
-from activities.toolbox.builtin.confined import Confined
+from activities.toolbox.builtin.confined import Confined, is_hidden
 from activities.toolbox.context import ToolContext
 from activities.toolbox.errors import ToolError
 from activities.toolbox.marks import tool
@@ -114,6 +114,8 @@ def _entries(descriptor: int, prefix: str) -> Iterator[tuple[str, str]]:
     """Path and line of everything in one folder."""
     with os.scandir(descriptor) as entries:
         for entry in entries:
+            if is_hidden(entry.name):
+                continue
             name = prefix + entry.name.encode("utf-8", "replace").decode()
             yield name, _line(entry, name)
 
@@ -121,7 +123,8 @@ def _entries(descriptor: int, prefix: str) -> Iterator[tuple[str, str]]:
 def _below(descriptor: int) -> Iterator[tuple[str, str]]:
     """Path and line of everything in a folder and the folders below; links are not followed."""
     for folder, folders, files, at in os.fwalk(".", dir_fd=descriptor, follow_symlinks=False):
-        del folders, files
+        del files
+        folders[:] = [name for name in folders if not is_hidden(name)]  # what fwalk visits next
         inside = os.path.normpath(folder)
         yield from _entries(at, "" if inside == "." else f"{inside}/")
 

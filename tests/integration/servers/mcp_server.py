@@ -1,7 +1,9 @@
 """A real MCP server: `mcp_server.py stdio` or `mcp_server.py http PORT`."""
 
+import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -41,6 +43,20 @@ def token(context: Context[Any, Any]) -> str:
     """The authorization header that came with the call."""
     request = context.request_context.request
     return str(request.headers.get("authorization")) if request is not None else "no request"
+
+
+@server.tool(annotations=ToolAnnotations(read_only_hint=True))
+def pid() -> str:
+    """The server's process id."""
+    return str(os.getpid())
+
+
+@server.tool()
+async def hang(started: str) -> str:
+    """Write to the pipe `started`, and never answer."""
+    Path(started).write_text("started")
+    await asyncio.Event().wait()
+    return ""
 
 
 @server.tool()
