@@ -4,10 +4,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from activities.toolbox import Toolbox, ToolOutcome
 from gateway.agents import Agent
@@ -17,17 +22,56 @@ from tests.integration.servers import free_port
 SCRIPT = str(Path(__file__).parent / "servers" / "web_server.py")
 
 
+def _start(port: int, *arguments: str) -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen([sys.executable, SCRIPT, str(port), *arguments])
+    scheme = "https" if len(arguments) > 1 else "http"
+    transport = httpx.HTTPTransport(retries=10, verify=False)  # backs off by itself until the port is open
+    with httpx.Client(transport=transport) as client:
+        client.get(f"{scheme}://127.0.0.1:{port}/page")
+    return process
+
+
 @pytest.fixture(scope="module")
 def web() -> Iterator[str]:
     """`127.0.0.1:port` of a server whose redirect `out` leads to its other name, localhost."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, SCRIPT, str(port), f"http://localhost:{port}/page"])
-    transport = httpx.HTTPTransport(retries=10)  # backs off by itself until the port is open
-    with httpx.Client(transport=transport) as client:
-        client.get(f"http://127.0.0.1:{port}/page")
+    process = _start(port, f"http://localhost:{port}/page")
     yield f"127.0.0.1:{port}"
     process.kill()
     process.wait()
+
+
+@pytest.fixture
+def secure(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """`localhost:port` of a TLS server whose certificate, trusted here, is for the name asked for."""
+    certificate = tmp_path / "both.pem"
+    certificate.write_bytes(_certificate(request.param))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    port = free_port()
+    process = _start(port, "", str(certificate))
+    yield f"localhost:{port}"
+    process.kill()
+    process.wait()
+
+
+def _certificate(name: str) -> bytes:
+    """A self-signed certificate for one host name, and its key, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 async def _get(url: str, *allow: str) -> ToolOutcome:
@@ -58,6 +102,18 @@ async def test_the_server_is_asked_by_its_name(web: str) -> None:
     by_name = web.replace("127.0.0.1", "localhost")
 
     assert f"host={by_name} " in (await _get(f"http://{by_name}/page", by_name)).result.content
+
+
+@pytest.mark.parametrize("secure", ["localhost"], indirect=True)
+async def test_tls_is_checked_against_the_name_though_the_connection_goes_to_the_address(secure: str) -> None:
+    outcome = await _get(f"https://{secure}/page", secure)
+
+    assert f"host={secure} " in outcome.result.content
+
+
+@pytest.mark.parametrize("secure", ["other.test"], indirect=True)
+async def test_a_certificate_for_another_name_is_refused(secure: str) -> None:
+    assert "CERTIFICATE_VERIFY_FAILED" in await _refused(f"https://{secure}/page", secure)
 
 
 async def test_an_empty_list_allows_nothing(web: str) -> None:

@@ -1,4 +1,4 @@
-"""A real web server for http_get: `web_server.py PORT ELSEWHERE_URL`."""
+"""A real web server for http_get: `web_server.py PORT ELSEWHERE_URL [CERTIFICATE_AND_KEY]`."""
 
 import sys
 
@@ -45,4 +45,7 @@ ROUTES = [
 ]
 
 if __name__ == "__main__":
-    uvicorn.run(Starlette(routes=ROUTES), port=int(sys.argv[1]), log_level="warning")
+    certificate = sys.argv[3] if len(sys.argv) > 3 else None
+    uvicorn.run(
+        Starlette(routes=ROUTES), port=int(sys.argv[1]), log_level="warning", ssl_certfile=certificate
+    )
