@@ -21,7 +21,7 @@ def add(a: int, b: int) -> str:
     return f"{a + b} with {os.environ.get('GREETING', 'no greeting')}"
 
 
-@server.tool(name="order.pizza!")
+@server.tool(name="order.pizza")
 def order(kind: str) -> str:
     """Order a pizza."""
     return f"ordered {kind}"
