@@ -4,6 +4,7 @@ from pathlib import Path
 
 from activities.toolbox import Toolbox, agents_in
 from gateway.calls import ToolUse
+from worker.config import load_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -19,3 +20,12 @@ async def test_the_agent_with_its_own_tool() -> None:
         )
 
     assert outcome.result.content == "33"
+
+
+async def test_the_agent_in_yaml_has_the_built_in_tools() -> None:
+    agent = load_config(EXAMPLES / "agent.yaml").agents["librarian"]
+    async with Toolbox() as box:
+        tools = await box.resolve(agent)
+
+    assert list(tools) == ["list_files", "read_file", "write_file", "http_get", "ask_human"]
+    assert [name for name, tool in tools.items() if tool.side_effects] == ["write_file"]
