@@ -60,6 +60,7 @@ class LlmActivities:
             tier=snapshot.agent.tier,
             run_budget_nano_usd=snapshot.budget_nano_usd,
             ancestor_budgets_nano_usd=snapshot.ancestor_budgets_nano_usd,
+            agent_daily_budget_nano_usd=snapshot.agent.daily_budget_nano_usd,
             conversation_id=snapshot.conversation_id,
             recheck=call.recheck,
             timeout_seconds=timeout,

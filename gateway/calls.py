@@ -129,8 +129,8 @@ class Call:
 
     key: the call key of DESIGN 1. request: the request, or how to load it once the replay check
     has found no answer. tier: quick, balanced, frontier or max, or the name of one deployment.
-    run_budget_nano_usd: the run's launch budget (None: no run budget); ancestors are charged
-    under the limits of their own run scopes. conversation_id: where the answer is stored (''
+    run_budget_nano_usd: the run's launch budget (None: no run budget); ancestors' and the agent's
+    own daily budget likewise: they hold where the authority knows no limit of just that scope. conversation_id: where the answer is stored (''
     outside of a run). recheck: an earlier ask of the same step was refused and is on record.
     """
 
@@ -140,6 +140,7 @@ class Call:
     tier: str
     run_budget_nano_usd: int | None = None
     ancestor_budgets_nano_usd: dict[str, int] = field(default_factory=dict)
+    agent_daily_budget_nano_usd: int | None = None
     conversation_id: str = ""
     recheck: bool = False
     timeout_seconds: float = 60.0

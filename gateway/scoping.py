@@ -7,7 +7,7 @@ from gateway.calls import Call
 from gateway.config import Deployment, GatewayConfig
 from gateway.policy.budgets import Purchase, lines_for
 from gateway.policy.periods import Calendar
-from gateway.policy.scopes import BudgetLine, ScopeKind
+from gateway.policy.scopes import BudgetLine, Period, ScopeKind
 
 
 class Scoping:
@@ -42,11 +42,14 @@ class Scoping:
             calendar=self.calendar,
             now_ms=now_ms,
         )
-        budgets = call.ancestor_budgets_nano_usd
-        return tuple(_with_ancestor_budget(line, budgets) for line in lines) if budgets else lines
+        return tuple(_with_own_budget(line, call) for line in lines)
 
 
-def _with_ancestor_budget(line: BudgetLine, budgets: dict[str, int]) -> BudgetLine:
-    if line.scope.kind is not ScopeKind.RUN or line.scope.id not in budgets:
-        return line
-    return replace(line, default_limit_nano_usd=budgets[line.scope.id])
+def _with_own_budget(line: BudgetLine, call: Call) -> BudgetLine:
+    """Budgets that came with the call: of the runs above it, and the agent's own for a day."""
+    budget = None
+    if line.scope.kind is ScopeKind.RUN:
+        budget = call.ancestor_budgets_nano_usd.get(line.scope.id)
+    elif line.scope.kind is ScopeKind.AGENT and line.period is Period.DAY:
+        budget = call.agent_daily_budget_nano_usd
+    return line if budget is None else replace(line, default_limit_nano_usd=budget)

@@ -67,10 +67,10 @@ def build_workers(
     graceful_seconds: float = 20.0,
 ) -> list[Worker]:
     """One worker per role; `workflows` are those of the user's own, served beside AgentRun."""
-    llm, runs, tools = (kind(dependencies) for kind in (LlmActivities, RunActivities, ToolActivities))
     grace = timedelta(seconds=graceful_seconds)
     workers: list[Worker] = []
     if "runs" in roles:
+        runs = RunActivities(dependencies)
         workers.append(
             Worker(
                 client,
@@ -93,7 +93,7 @@ def build_workers(
             Worker(
                 client,
                 task_queue=GATEWAY,
-                activities=[llm.call_model],
+                activities=[LlmActivities(dependencies).call_model],
                 max_concurrent_activities=max_concurrent_calls,
                 max_heartbeat_throttle_interval=_HEARTBEATS,
                 default_heartbeat_throttle_interval=_HEARTBEATS,
@@ -101,6 +101,7 @@ def build_workers(
             )
         )
     if "tools" in roles:
+        tools = ToolActivities(dependencies)
         workers.append(
             Worker(
                 client,

@@ -1,0 +1,158 @@
+"""One worker process: Temporal workers of the roles asked for, and the upkeep that every process shares.
+
+Upkeep is the drainer (outbox to ledger), the rebuilder (epochs), the monitor (switches, lapsed
+holds), the enforcer (runs that wait) and /metrics. Each of them may run in many processes.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
+
+import structlog
+from prometheus_client import start_http_server
+from temporalio.client import Client
+
+from activities.runs import RunActivities
+from activities.toolbox import Toolbox, agents_in
+from gateway.agents import Agent
+from gateway.errors import ConfigurationError
+from gateway.state.monitor import Monitor
+from worker.config import Config
+from worker.enforcer import Enforcer, every
+from worker.settings import Settings
+from worker.temporal import ROLES, build_workers, knows_search_attributes
+from worker.wiring import Parts, Servers, dependencies, open_parts
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(
+    client: Client,
+    servers: Servers,
+    settings: Settings,
+    config: Config,
+    *,
+    stop: asyncio.Event,
+    roles: Sequence[str] = ROLES,
+    tools: Sequence[str] = (),
+    workflows: Sequence[type] = (),
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Work until `stop` is set, then finish or settle what is in flight and leave.
+
+    tools: modules or files whose tools and agents are served too. workflows: of the user's own.
+    Raises ConfigurationError, StateUnavailable, StoreUnavailable when it cannot start.
+    """
+    async with Toolbox() as toolbox, open_parts(config.gateway, servers) as parts:
+        agents = dict(config.agents)
+        for source in tools:
+            _add_agents(agents, agents_in(toolbox.load(source)), source)
+        for agent in agents.values():
+            toolbox.check(agent)
+        known = await knows_search_attributes(client)
+        deps = dependencies(parts, toolbox, agents, search_attributes=known)
+        workers = build_workers(
+            client,
+            deps,
+            roles=roles,
+            workflows=workflows,
+            max_concurrent_calls=settings.max_concurrent_calls,
+            graceful_seconds=settings.shutdown_seconds,
+        )
+        async with _upkeep(client, parts, RunActivities(deps), config, agents), _metrics(settings, parts):
+            await asyncio.gather(*(worker.__aenter__() for worker in workers))
+            log.info("worker ready", roles=list(roles), agents=sorted(agents), process_id=parts.process_id)
+            if on_ready is not None:
+                on_ready()
+            await stop.wait()
+            log.info("worker stopping", process_id=parts.process_id)
+            await asyncio.gather(*(worker.shutdown() for worker in workers))
+
+
+def _add_agents(agents: dict[str, Agent], found: Sequence[Agent], source: str) -> None:
+    for agent in found:
+        if agent.name in agents:
+            raise ConfigurationError(f"{source}: an agent {agent.name!r} is configured already")
+        agents[agent.name] = agent
+
+
+@contextlib.asynccontextmanager
+async def _upkeep(
+    client: Client, parts: Parts, runs: RunActivities, config: Config, agents: dict[str, Agent]
+) -> AsyncIterator[None]:
+    """Run the upkeep beside the block. The budgets are open when the block begins."""
+    names = switch_names(config, agents)
+    tasks = [
+        _task(parts.rebuilder.run(), "rebuilder"),
+        _task(parts.drainer.run(), "drainer"),
+        _task(Monitor(parts.authority, lambda: names).run(), "monitor"),
+        _task(
+            Enforcer(client, parts.authority, parts.store, runs, parts.process_id).run(),
+            "enforcer",
+        ),
+        _task(every(1.0, _Lag(parts).measure, "lag"), "lag"),
+    ]
+    try:
+        await parts.rebuilder.until_open()
+        yield
+    finally:
+        await parts.gateway.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def switch_names(config: Config, agents: dict[str, Agent]) -> tuple[str, ...]:
+    """Every switch that concerns something configured here."""
+    return (
+        "kill:global",
+        *(f"{kind}:agent:{name}" for name in agents for kind in ("kill", "throttle")),
+        *(f"kill:provider:{name}" for name in config.gateway.providers),
+        *(f"kill:model:{name}" for name in config.gateway.deployments),
+    )
+
+
+def _task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    task = asyncio.create_task(work, name=f"curb-{name}")
+    task.add_done_callback(_report)
+    return task
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("upkeep ended", task=task.get_name(), exc_info=task.exception())
+
+
+class _Lag:
+    """Keeps the gauges of the outbox."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def measure(self) -> None:
+        lag = await self._parts.drainer.lag()
+        self._parts.metrics.outbox_length.set(lag.entries)
+        self._parts.metrics.outbox_lag_seconds.set(lag.oldest_age_ms / 1000)
+
+
+@contextlib.asynccontextmanager
+async def _metrics(settings: Settings, parts: Parts) -> AsyncIterator[None]:
+    """Serve /metrics on loopback (or where the settings say) beside the block."""
+    if not settings.metrics_port:
+        yield
+        return
+    try:
+        server, thread = start_http_server(
+            settings.metrics_port, addr=settings.metrics_host, registry=parts.metrics.registry
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"CURB_METRICS_PORT {settings.metrics_port}: {error.strerror}; choose another port, or 0 for none"
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
