@@ -1,0 +1,122 @@
+"""Between our values and what the scripts take and give."""
+
+import json
+import math
+from dataclasses import fields
+from typing import Any
+
+from gateway.config import GatewayConfig
+from gateway.events import Opened
+from gateway.policy.refusals import Refusal, RefusalKind
+from gateway.policy.scopes import BudgetLine, Period, Window
+from gateway.state.keys import OPEN_STATES
+from gateway.state.values import Ask, BudgetState, SwitchChange
+
+_OPENED = tuple(field.name for field in fields(Opened))
+
+
+def opened_body(opened: Opened) -> dict[str, Any]:
+    """The body of a `reserved` event; dataclasses.asdict would copy deeply, at ten times the price."""
+    return {name: getattr(opened, name) for name in _OPENED}
+
+
+def admit_json(ask: Ask, config: GatewayConfig, process_id: str, nonce: str) -> dict[str, Any]:
+    """ARGV[2] of admit.lua without `seen`."""
+    opened = ask.opened
+    windows, lines = _lines(ask.lines)
+    return {
+        "call": opened.call_key,
+        "nonce": nonce,
+        "at_least": opened.number,
+        "process_id": process_id,
+        "agent": opened.agent,
+        "deployment": opened.deployment,
+        "provider": opened.provider,
+        "asked": opened.asked_nano_usd,
+        "lease_ms": milliseconds(config.lease_seconds),
+        "grace_ms": milliseconds(config.lease_grace_seconds),
+        "outbox_max": config.outbox_max,
+        "switches": kill_switches(opened),
+        "throttle": f"throttle:agent:{opened.agent}",
+        "pressure_ppm": round((ask.downgrade_at_ratio or 0) * 1_000_000),
+        "daily_switch": int(ask.daily_switch),
+        "windows": windows,
+        "lines": lines,
+    }
+
+
+def milliseconds(seconds: float) -> int:
+    return math.floor(seconds * 1000)
+
+
+def kill_switches(opened: Opened) -> list[tuple[str, str]]:
+    """The switches that stop this attempt, with the scope each stands for.
+
+    kill:model is looked up by the model's name on the wire and by the deployment's name, because
+    a person may type either.
+    """
+    scopes = ["global", f"agent:{opened.agent}", f"provider:{opened.provider}", f"model:{opened.model}"]
+    if opened.deployment not in ("", opened.model):
+        scopes.append(f"model:{opened.deployment}")
+    return [(f"kill:{scope}", scope) for scope in scopes]
+
+
+def _lines(lines: tuple[BudgetLine, ...]) -> tuple[list[tuple[str, int, int]], list[tuple[object, ...]]]:
+    """Windows once each, and the lines referring to them by number from 1."""
+    numbers: dict[Window, int] = {}
+    encoded: list[tuple[object, ...]] = []
+    for line in lines:
+        refs = [numbers.setdefault(window, len(numbers) + 1) for window in line.windows]
+        limit = -1 if line.default_limit_nano_usd is None else line.default_limit_nano_usd
+        encoded.append((str(line.scope), line.period.value, refs, limit, _mode(line)))
+    return [(window.id, window.start_ms, window.end_ms) for window in numbers], encoded
+
+
+def _mode(line: BudgetLine) -> int:
+    return 2 if line.alert_only else int(line.soft)
+
+
+def refusal_from(reply: list[str], asked_nano_usd: int) -> Refusal:
+    """{'refused', epoch, seq, kind, scope, period, limit, spent, held, in doubt, retry_at_ms, detail}"""
+    return Refusal(
+        kind=RefusalKind(reply[3]),
+        scope=reply[4],
+        period=reply[5],
+        limit_nano_usd=int(reply[6]),
+        spent_nano_usd=int(reply[7]),
+        held_nano_usd=int(reply[8]),
+        in_doubt_nano_usd=int(reply[9]),
+        asked_nano_usd=asked_nano_usd,
+        retry_at_ms=int(reply[10]) if reply[10] else None,
+        detail=reply[11],
+    )
+
+
+def budget_states(reply: list[str]) -> list[BudgetState]:
+    """{counter, limit or '', spent, held, in doubt, topped, ends, ...}"""
+    return [_budget_state(reply[at : at + 7]) for at in range(0, len(reply), 7)]
+
+
+def _budget_state(part: list[str]) -> BudgetState:
+    scope, period, window = part[0].rsplit("|", 2)
+    limit = int(part[1]) if part[1] else None
+    return BudgetState(part[0], scope, Period(period), window, limit, *map(int, part[2:]))
+
+
+def switch_changes(reply: list[str]) -> list[SwitchChange]:
+    """{'ok', epoch, seq, name, old, new, expires_at_ms, ...}"""
+    return [
+        SwitchChange(reply[at], reply[at + 1], reply[at + 2], int(reply[at + 3]))
+        for at in range(3, len(reply), 4)
+    ]
+
+
+def refused_body(opened: Opened, refusal: Refusal) -> str:
+    """The body of a `refused` event."""
+    numbers = {field.name: getattr(refusal, field.name) for field in fields(Refusal)}
+    return json.dumps({**opened_body(opened), "refusal": {**numbers, "kind": refusal.kind.value}})
+
+
+def is_open(state: str | None) -> bool:
+    """Whether a reservation in this state still counts (and so must not expire)."""
+    return state in OPEN_STATES
