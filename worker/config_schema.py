@@ -1,0 +1,237 @@
+"""What may stand in curb.yaml: one model per section, typed by pydantic, unknown fields refused.
+
+Amounts are dollars (5, 0.05, "$0.05"), durations carry a unit (90s, 10m, 1h30m), ratios are 0.8
+or 80%. All fields are optional; what is left out keeps its default.
+"""
+
+import re
+import shlex
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from gateway.policy.money import NanoUsd, usd
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_DURATION = re.compile(r"^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$")
+
+
+def _amount(written: object) -> NanoUsd:
+    if isinstance(written, bool) or not isinstance(written, str | int):
+        raise ValueError("write an amount of dollars, for example 5 or 0.05")
+    return usd(written)
+
+
+def _amount_or_unlimited(written: object) -> NanoUsd | None:
+    return None if written == "unlimited" else _amount(written)
+
+
+def _seconds(written: object) -> float:
+    text = str(written)
+    if isinstance(written, int) and not isinstance(written, bool) and written > 0:
+        return float(written)
+    if not _DURATION.match(text):
+        raise ValueError("write a duration, for example 90s, 10m, 1h30m or 2d")
+    parts = re.findall(r"([\d.]+)(ms|s|m|h|d)", text)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _ratio(written: object) -> float:
+    text = str(written)
+    try:
+        number = Decimal(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except InvalidOperation:
+        number = Decimal(-1)
+    if not 0 <= number <= 1:
+        raise ValueError("write a share of the whole, for example 0.8 or 80%")
+    return float(number)
+
+
+def _minutes_after_midnight(written: object) -> int:
+    found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", str(written))
+    if found is None:
+        raise ValueError("write a time of day as HH:MM, for example 06:30")
+    return int(found[1]) * 60 + int(found[2])
+
+
+def _off_is_zero(written: object) -> object:
+    return 0 if written == "off" or written is False else written
+
+
+def _words(written: object) -> object:
+    return tuple(shlex.split(written)) if isinstance(written, str) else written
+
+
+Amount = Annotated[NanoUsd, BeforeValidator(_amount)]
+Limit = Annotated[NanoUsd | None, BeforeValidator(_amount_or_unlimited)]
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+Ratio = Annotated[float, BeforeValidator(_ratio)]
+Threshold = Annotated[int, BeforeValidator(_off_is_zero), Field(ge=0)]
+Switchable = Annotated[float, BeforeValidator(lambda written: _ratio(_off_is_zero(written)))]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+
+
+class Section(BaseModel):
+    """A mapping in curb.yaml. Which fields were written is in `model_fields_set`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    def written(self, *leave_out: str) -> dict[str, object]:
+        """The fields that stand in the file, by name, except those to leave out."""
+        return {name: getattr(self, name) for name in self.model_fields_set if name not in leave_out}
+
+
+class ProviderSection(Section):
+    """Where requests go. Keys never stand here: `api_key_env` names the variable, `api_key_file` the file."""
+
+    family: Literal["openai", "anthropic"] = "openai"
+    base_url: Url = ""
+    api_key_env: str = ""
+    api_key_file: str = ""
+    invoice_url: Url = ""
+
+
+class DeploymentSection(Section):
+    """One provider's one model. `ceiling` is charged per million tokens where no price is known."""
+
+    provider: str = ""
+    model: str = ""
+    price_model: str = ""
+    max_output_tokens: int = Field(default=8192, gt=0)
+    tokens_per_image: int | None = Field(default=None, gt=0)
+    overhead_tokens: int = Field(default=64, ge=0)
+    ceiling: Amount | None = None
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+
+
+class TierSection(Section):
+    """Deployments in order of preference, and what a day of them may cost (soft)."""
+
+    deployments: tuple[str, ...] = Field(default=(), min_length=1)
+    daily_budget: Limit = None
+
+
+class BudgetSection(Section):
+    """What a scope may spend in each period; `unlimited` lifts a default."""
+
+    run: Limit = None
+    day: Limit = Field(default=None, validation_alias=AliasChoices("day", "daily"))
+    month: Limit = Field(default=None, validation_alias=AliasChoices("month", "monthly"))
+
+
+def _day_by_itself(written: object) -> object:
+    return written if isinstance(written, dict) else {"day": written}
+
+
+Budget = Annotated[BudgetSection, BeforeValidator(_day_by_itself)]
+"""A budget as a mapping of periods, or as one amount: that of a day."""
+
+
+class LoopsSection(Section):
+    """Loop rules of REQUIREMENTS 3; `off` (or 0) switches one off."""
+
+    repeats_in_a_row: Threshold = 0
+    flag_repeats_at: Threshold = 0
+    errors_in_a_row: Threshold = 0
+    alternation_length: Threshold = 0
+    growth_ratio: Switchable = 0
+    growth_steps: Threshold = 0
+    growth_floor_tokens: Threshold = 0
+    large_context_tokens: Threshold = 0
+    large_context_ratio: Switchable = 0
+    similarity: Switchable = 0
+    similar_outputs: Threshold = 0
+    similar_min_characters: Threshold = 0
+    same_tool_in_a_row: Threshold = 0
+    same_tool_in_total: Threshold = 0
+    same_call_in_total: Threshold = 0
+    hashed_arguments: tuple[str, ...] = ()
+
+
+class LimitsSection(Section):
+    """Caps on one run."""
+
+    max_steps: int = Field(default=25, gt=0)
+    max_tool_calls: int = Field(default=25, ge=0)
+    call_timeout: Seconds = 60.0
+    max_wait: Seconds = 86_400.0
+    deadline: Seconds = 604_800.0
+    loops: LoopsSection = LoopsSection()
+
+
+class VelocitySection(Section):
+    """Money per sliding window and agent: alert, pause the agent for a while, pause everything."""
+
+    window: Seconds = 300.0
+    alert: Amount = usd(5)
+    pause: Amount = usd(15)
+    pause_for: Seconds = 600.0
+    everything: Amount = Field(default=usd(50), validation_alias=AliasChoices("global", "everything"))
+
+
+class McpSection(Section):
+    """A source of tools that speaks MCP: a command (a list, or one line of shell words) or a URL."""
+
+    command: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    url: Url = ""
+    env: dict[str, str] = Field(default_factory=dict)
+
+
+class AgentSection(Section):
+    """One agent; its name is its key."""
+
+    instructions: str = ""
+    tier: str = "balanced"
+    tools: tuple[str, ...] = ()
+    agents: tuple[Name, ...] = ()
+    mcp: dict[Name, McpSection] = Field(default_factory=dict)
+    team: str = ""
+    run_budget: Limit = None
+    daily_budget: Limit = None
+    monthly_budget: Limit = None
+    on_budget: Literal["fail", "pause", "ask"] = "fail"
+    on_switch: Literal["wait", "stop"] = "wait"
+    mode: Literal["live", "shadow"] = "live"
+    max_output_tokens: int = Field(default=1024, gt=0)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    prompt_version: str = ""
+    limits: LimitsSection = LimitsSection()
+    root: str = "."
+    http_allow: tuple[str, ...] = ()
+    feature: str = ""
+    value_per_task: Amount | None = None
+
+
+class AlertRule(Section):
+    """Tell somebody when a scope has spent this share of its limit, or this amount. Never refuses."""
+
+    name: str = Field(min_length=1)
+    scope: str = "global"
+    period: Literal["hour", "day", "month"] = "day"
+    threshold: Ratio | None = None
+    amount: Amount | None = None
+    severity: Literal["warning", "critical"] = "warning"
+    channels: tuple[Literal["slack", "email", "pagerduty", "ntfy", "webhook"], ...] = ()
+
+
+class File(Section):
+    """curb.yaml as a whole."""
+
+    timezone: str = "UTC"
+    day_start: Annotated[int, BeforeValidator(_minutes_after_midnight)] = 0
+    providers: dict[Name, ProviderSection] = Field(default_factory=dict)
+    deployments: dict[str, DeploymentSection] = Field(default_factory=dict)
+    tiers: dict[Name, TierSection] = Field(default_factory=dict)
+    aliases: dict[str, str] = Field(default_factory=dict)
+    prices: tuple[dict[str, object], ...] = ()
+    budgets: dict[str, Budget] = Field(default_factory=dict)
+    limits: LimitsSection = LimitsSection()
+    velocity: VelocitySection = VelocitySection()
+    downgrade_at: Ratio = Field(default=0.8, validation_alias=AliasChoices("downgrade_at", "swap_threshold"))
+    doubt_settles_after: Seconds = 86_400.0
+    monthly_budget: Limit = None
+    user_limits: dict[str, Budget] = Field(default_factory=dict)
+    alert_rules: tuple[AlertRule, ...] = ()
+    agents: dict[Name, AgentSection] = Field(default_factory=dict)
