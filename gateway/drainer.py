@@ -115,20 +115,29 @@ class Drainer:
         return await self._authority.read_events(self._consumer, self._batch, block_ms)
 
     async def _book(self, events: Sequence[Event]) -> None:
-        """Book a batch; one that Postgres refuses is halved until the culprit stands alone."""
-        waiting = [events]
-        while waiting:
-            part = waiting.pop()
-            try:
-                await self._store.ledger.apply_events(part)
-            except StoreRejected as error:
-                if len(part) == 1:
-                    await self._bury(part[0], error)
-                else:
-                    middle = len(part) // 2
-                    waiting += [part[middle:], part[:middle]]
+        self.buried += await book(self._store, events)
 
-    async def _bury(self, event: Event, error: StoreRejected) -> None:
-        self.buried += 1
-        self._log.error("an event cannot be booked", kind=event.kind, id=event.id, error=str(error))
-        await self._store.ledger.bury(event, str(error))
+
+async def book(store: Store, events: Sequence[Event]) -> int:
+    """Book events; a batch that Postgres refuses is halved until the culprit stands alone.
+
+    Culprits go to `dead_events` with an alert, and never stand in the way of the others. Returns
+    how many there were. Raises StoreUnavailable.
+    """
+    buried = 0
+    waiting = [events]
+    while waiting:
+        part = waiting.pop()
+        try:
+            await store.ledger.apply_events(part)
+        except StoreRejected as error:
+            if len(part) > 1:
+                middle = len(part) // 2
+                waiting += [part[middle:], part[:middle]]
+                continue
+            structlog.get_logger("gateway.drainer").error(
+                "an event cannot be booked", kind=part[0].kind, id=part[0].id, error=str(error)
+            )
+            await store.ledger.bury(part[0], str(error))
+            buried += 1
+    return buried

@@ -130,16 +130,19 @@ class Database:
     async def advisory_lock(self, key: int) -> AsyncIterator[bool]:
         """Try for a session's advisory lock on a connection of its own; yields whether we have it.
 
-        A holder that dies loses its connection, and with it the lock.
+        A holder that dies loses its connection, and with it the lock; one that is stopped (SIGSTOP)
+        loses it after a minute.
         """
         try:
             async with self._pool.connection(timeout=self._wait_seconds) as connection:
                 [row] = await fetch(connection, statement("try_advisory_lock"), {"key": key})
+                if row["held"]:
+                    await connection.execute(statement("end_idle_session").encode())
                 try:
                     yield bool(row["held"])
                 finally:
                     if row["held"] and not connection.closed:
-                        await connection.execute(statement("release_advisory_lock"), {"key": key})
+                        await fetch(connection, statement("release_advisory_lock"), {"key": key})
         except (PoolTimeout, PoolClosed) as error:
             raise StoreUnavailable("Postgres cannot be reached") from error
         except psycopg.Error as error:

@@ -80,12 +80,13 @@ WHERE open.counter IS NOT NULL
        AND greatest(spent.last, topped.last) > now() - interval '35 days')
 
 -- name: open_for_rebuild
-SELECT * FROM attempts WHERE state IN ('pending', 'in_doubt') ORDER BY attempt_id
+SELECT * FROM attempts
+WHERE state IN ('pending', 'in_doubt') AND attempt_id ~ '#[0-9]+$' ORDER BY attempt_id
 
 -- name: closed_for_rebuild
 SELECT attempt_id FROM attempts
 WHERE at > now() - interval '4 days' AND settled_at > now() - interval '48 hours'
-  AND state IN ('settled', 'released')
+  AND state IN ('settled', 'released') AND attempt_id ~ '#[0-9]+$'
 
 -- name: top_ups_for_rebuild
 SELECT top_up_id FROM top_ups WHERE at > now() - interval '40 days'
