@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.state.authority import Authority
-
 from activities.snapshot import Snapshots
 from activities.toolbox import Toolbox
 from gateway.agents import Agent
 from gateway.gateway import Gateway
 from gateway.metrics import Metrics
+from gateway.state.authority import Authority
 from gateway.store import Store
 
 

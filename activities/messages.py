@@ -135,9 +135,10 @@ class CallResult(Wire):
 
 
 class ToolTask(Wire):
-    """Run one tool call, or answer it (denied, unknown outcome, a person's words by reference)."""
+    """Run one tool call of a step."""
 
     run_id: str
+    step: int
     call: ToolRef
 
 

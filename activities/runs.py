@@ -105,7 +105,7 @@ class RunActivities:
         except ConfigurationError as error:
             raise ApplicationError(str(error), type="Configuration", non_retryable=True) from error
         except ToolSourceUnavailable as error:
-            raise ApplicationError(str(error), type="ToolSource", non_retryable=True) from error
+            raise ApplicationError(str(error), type="ToolSource") from error
 
     async def _plan(self, snapshot: RunSnapshot) -> RunPlan:
         agent, limits = snapshot.agent, snapshot.agent.limits

@@ -36,8 +36,8 @@ class ToolActivities:
                 use,
                 agent=snapshot.agent,
                 mode=snapshot.mode,
-                idempotency_key=f"{task.run_id}/{use.id}",
-                context=Invocation(run_id=task.run_id, heartbeat=activity.heartbeat),
+                idempotency_key=f"{task.run_id}/{task.call.item}/{use.id}",
+                context=Invocation(task.run_id, task.step, activity.heartbeat),
             )
         item = await store.append(
             snapshot.conversation_id, _key(task.call), Message(role="tool", parts=(outcome.result,))

@@ -272,7 +272,7 @@ class AgentRun:
         try:
             return await workflow.execute_activity_method(
                 ToolActivities.run_tool,
-                ToolTask(run_id=workflow.info().workflow_id, call=call),
+                ToolTask(run_id=workflow.info().workflow_id, step=self._state.step, call=call),
                 task_queue=TOOLS,
                 start_to_close_timeout=timedelta(seconds=300),
                 heartbeat_timeout=timedelta(seconds=20),

@@ -1,0 +1,99 @@
+"""A small world for tests that buy: a gateway with its upkeep, on a Valkey prefix and a database of its own."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+from gateway.calls import Call, Caller, Message, ModelRequest, Text
+from gateway.config import Deployment, GatewayConfig, Provider, Tier
+from gateway.policy.money import NanoUsd
+from gateway.policy.scopes import Period
+from tests.simulated import SimulatedProvider
+from worker.wiring import Parts, Servers, open_parts
+
+
+def config(
+    simulator_url: str, *tiers: tuple[str, Sequence[str]], budgets: dict[str, NanoUsd] | None = None
+) -> GatewayConfig:
+    """Tiers of simulated models, cheapest first; Claude speaks Anthropic's wire, all others OpenAI's."""
+    models = {model for _, names in tiers for model in names}
+    return GatewayConfig(
+        providers={
+            "openai": Provider("openai", "openai", f"{simulator_url}/v1"),
+            "anthropic": Provider("anthropic", "anthropic", simulator_url),
+        },
+        deployments={f"{_provider(model)}/{model}": _deployment(model) for model in models},
+        tiers=tuple(
+            Tier(name, tuple(f"{_provider(m)}/{m}" for m in names), (budgets or {}).get(name))
+            for name, names in tiers
+        ),
+    )
+
+
+def _provider(model: str) -> str:
+    return "anthropic" if model.startswith("claude") else "openai"
+
+
+def _deployment(model: str) -> Deployment:
+    provider = _provider(model)
+    name = f"{provider}/{model}"
+    return Deployment(name, provider, model, price_model=model.partition("@")[0], max_output_tokens=64_000)
+
+
+@dataclass
+class World:
+    """Parts with upkeep running."""
+
+    parts: Parts
+    simulator: SimulatedProvider
+
+    async def limit(self, **limits: int) -> None:
+        """Set daily limits: `limit(agent__coder=..., global_=...)`, in nano-dollars."""
+        table = {(name.strip("_").replace("__", ":"), Period.DAY): amount for name, amount in limits.items()}
+        version = await self.parts.store.budgets.apply_policy(
+            {scope: NanoUsd(amount) for scope, amount in table.items()}, source=str(limits), applied_by="test"
+        )
+        await self.parts.authority.apply_limits(version, table)
+
+    async def ledger(self) -> int:
+        """Everything in the ledger, once the outbox is empty."""
+        assert await self.parts.drainer.drain_all(within_seconds=10)
+        totals = await self.parts.store.attempts.totals()
+        return totals.ledger_nano_usd
+
+    def invoice(self) -> int:
+        return sum(row["amount_nano_usd"] for row in self.simulator.invoice())
+
+
+@contextlib.asynccontextmanager
+async def open_world(
+    gateway_config: GatewayConfig, servers: Servers, simulator: SimulatedProvider
+) -> AsyncIterator[World]:
+    async with open_parts(gateway_config, servers) as parts:
+        tasks = [asyncio.create_task(parts.rebuilder.run()), asyncio.create_task(parts.drainer.run())]
+        try:
+            await parts.rebuilder.until_open()
+            yield World(parts, simulator)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def call(key: str, tier: str = "balanced", *, agent: str = "coder", words: str = "Say hello.") -> Call:
+    return Call(
+        key=key,
+        caller=Caller(agent=agent),
+        request=ModelRequest(
+            messages=(Message(role="user", parts=(Text(text=words),)),), max_output_tokens=200
+        ),
+        tier=tier,
+        timeout_seconds=10,
+        total_timeout_seconds=20,
+    )
+
+
+def with_run(given: Call, run_id: str, budget_nano_usd: int | None = None) -> Call:
+    """The same call as a step of a run."""
+    return replace(given, caller=replace(given.caller, run_id=run_id), run_budget_nano_usd=budget_nano_usd)
