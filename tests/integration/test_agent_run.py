@@ -65,7 +65,7 @@ def agents(root: Path) -> list[Agent]:
         agent("steady-claude", "claude-sonnet-4-5"),
         agent("looper", "gpt-5-mini@loop"),
         agent("alternator", "gpt-5-mini@alternate"),
-        agent("grower", "gpt-5-mini@grow", max_output_tokens=32_000),
+        agent("grower", "gpt-5-mini@grow", max_output_tokens=32_000, limits=RunLimits(max_tool_calls=200)),
         agent("repeater", "gpt-5-mini@repeat"),
         agent("asker", "gpt-5-mini@ask", tools=("ask_human",)),
         agent("boss", "gpt-5-mini@delegate", agents=("steady",), tools=()),

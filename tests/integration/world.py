@@ -1,4 +1,4 @@
-"""A small world for tests that buy: a gateway with its upkeep, on a Valkey prefix and a database of its own."""
+"""A small world for tests that buy: a gateway with its upkeep, on real servers."""
 
 import asyncio
 import contextlib
