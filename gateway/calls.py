@@ -129,9 +129,10 @@ class Call:
 
     key: the call key of DESIGN 1. request: the request, or how to load it once the replay check
     has found no answer. tier: quick, balanced, frontier or max, or the name of one deployment.
-    run_budget_nano_usd: the run's launch budget (None: no run budget); ancestors' and the agent's
-    own daily budget likewise: they hold where the authority knows no limit of just that scope. conversation_id: where the answer is stored (''
-    outside of a run). recheck: an earlier ask of the same step was refused and is on record.
+    run_budget_nano_usd: the run's launch budget (None: no run budget); those of the runs above it
+    and the agent's own daily budget likewise: they hold where the authority knows no limit of just
+    that scope. conversation_id: where the answer is stored ('' outside of a run). recheck: an
+    earlier ask of the same step was refused and is on record.
     """
 
     key: str

@@ -149,10 +149,10 @@ class AgentRun:
             tool_calls=state.tool_calls + len(answer.tool_calls),
         )
         self._show()
-        if answer.stop_rule:
-            return RunOver("stopped", f"{answer.stop_rule}: {answer.stop_detail}")
         if not answer.tool_calls:
             return _finished(answer)
+        if answer.stop_rule:
+            return RunOver("stopped", f"{answer.stop_rule}: {answer.stop_detail}")
         if self._state.tool_calls > plan.max_tool_calls:
             return RunOver("stopped", f"max_tool_calls: {self._state.tool_calls} of {plan.max_tool_calls}")
         await asyncio.gather(*(self._use_tool(call, plan) for call in answer.tool_calls))
