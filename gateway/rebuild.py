@@ -175,7 +175,7 @@ class Rebuilder:
         self._flushed = picture
 
     async def _lead(self, epoch: int) -> bool:
-        self._log.warning("rebuilding the budgets from Postgres", epoch=epoch)
+        self._log.info("loading the budgets from Postgres", epoch=epoch)
         await self._wait_for_others(epoch)
         if not await self._drainer.drain_all(within_seconds=DRAIN_SECONDS, claim_idle_ms=0):
             self._log.warning("the outbox is not empty yet; once more", epoch=epoch)
@@ -185,7 +185,7 @@ class Rebuilder:
         await self._authority.open_epoch(snapshot)
         self.rebuilds += 1
         await self._store.epochs.opened(epoch)
-        self._log.warning(
+        self._log.info(
             "the budgets are loaded", epoch=epoch, counters=len(snapshot.counters), doubted=doubted
         )
         self._strays_at = 0.0

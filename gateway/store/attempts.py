@@ -1,6 +1,6 @@
 """What happened to attempts and what it cost: the reading side of the ledger."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -146,9 +146,11 @@ class Attempts:
                 yield _booked(row)
             after = rows[-1]["attempt_id"] if len(rows) == page else None
 
-    async def spent_by_counter(self, counters: Sequence[str]) -> dict[str, int]:
-        """What the ledger has for these counters (all postings of their windows), in nano-dollars."""
-        rows = await self._database.rows("spent_by_counter", counters=list(counters))
+    async def spent_by_counter(
+        self, counters: Collection[str], windows: Collection[str] = ()
+    ) -> dict[str, int]:
+        """What the ledger has for these counters and for all of these windows, in nano-dollars."""
+        rows = await self._database.rows("spent_by_counter", counters=list(counters), windows=list(windows))
         return {row["counter"]: row["amount"] for row in rows}
 
     async def open_by_counter(self) -> dict[str, tuple[int, int]]:

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 metadata = MetaData()
+_BRIN = {"pages_per_range": 32, "autosummarize": True}
 
 
 def _text(name: str) -> Column[str]:
@@ -146,7 +147,7 @@ attempts = Table(
     Index("attempts_run", "run_id", "step", postgresql_where=text("run_id <> ''")),
     Index("attempts_open", "state", "at", postgresql_where=text("state IN ('pending', 'in_doubt')")),
     Index("attempts_direct", "settled_at", postgresql_where=text("closed_epoch = 0")),
-    Index("attempts_time", "at", "day", postgresql_using="brin", postgresql_with={"pages_per_range": 32}),
+    Index("attempts_time", "at", "day", postgresql_using="brin", postgresql_with=_BRIN),
 )
 
 ledger = Table(
@@ -163,7 +164,7 @@ ledger = Table(
     CheckConstraint("kind = 'adjust' OR (kind = 'settle' AND amount_nano_usd >= 0)", name="ledger_amount"),
     Index("ledger_settle_once", "attempt_id", unique=True, postgresql_where=text("kind = 'settle'")),
     Index("ledger_adjustments", "attempt_id", postgresql_where=text("kind = 'adjust'")),
-    Index("ledger_time", "at", "day", postgresql_using="brin", postgresql_with={"pages_per_range": 32}),
+    Index("ledger_time", "at", "day", postgresql_using="brin", postgresql_with=_BRIN),
 )
 
 conversations = Table(

@@ -87,6 +87,7 @@ FROM ledger AS l
 LEFT JOIN attempts AS a ON a.attempt_id = l.attempt_id
 CROSS JOIN LATERAL unnest(coalesce(l.counters, a.counters)) AS c (counter)
 WHERE c.counter = ANY(%(counters)s::text[])
+   OR substring(c.counter FROM '[^|]*$') = ANY(%(windows)s::text[])
 GROUP BY c.counter
 
 -- name: open_by_counter

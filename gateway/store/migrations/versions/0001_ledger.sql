@@ -70,7 +70,7 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_direct ON attempts (settled_at) WHERE closed_epoch = 0;
 CREATE INDEX attempts_open ON attempts (state, at) WHERE state IN ('pending', 'in_doubt');
 CREATE INDEX attempts_run ON attempts (run_id, step) WHERE run_id <> '';
-CREATE INDEX attempts_time ON attempts USING brin (at, day) WITH (pages_per_range = 32);
+CREATE INDEX attempts_time ON attempts USING brin (at, day) WITH (pages_per_range = 32, autosummarize = on);
 
 CREATE TABLE audit (
     id BIGINT GENERATED ALWAYS AS IDENTITY,
@@ -179,7 +179,7 @@ CREATE TABLE ledger (
 
 CREATE INDEX ledger_adjustments ON ledger (attempt_id) WHERE kind = 'adjust';
 CREATE UNIQUE INDEX ledger_settle_once ON ledger (attempt_id) WHERE kind = 'settle';
-CREATE INDEX ledger_time ON ledger USING brin (at, day) WITH (pages_per_range = 32);
+CREATE INDEX ledger_time ON ledger USING brin (at, day) WITH (pages_per_range = 32, autosummarize = on);
 
 CREATE TABLE policy_versions (
     version BIGINT NOT NULL,

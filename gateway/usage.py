@@ -1,0 +1,101 @@
+"""What providers say they billed: the interface that their usage APIs implement, and the simulator's."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import httpx
+
+from gateway.errors import CurbError
+
+TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+
+
+class UsageUnavailable(CurbError):
+    """The provider's usage cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """One request as the provider bills it. client_request_id: the attempt's id, as it was sent.
+
+    state: `final`, or `open` while the amount may still change. at_ms: Unix milliseconds.
+    """
+
+    client_request_id: str
+    provider: str
+    model: str
+    amount_nano_usd: int
+    state: Literal["open", "final"]
+    at_ms: int
+    id: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def attempt_id(self) -> str:
+        """The attempt this belongs to; a row that names none gets an attempt of its own."""
+        return self.client_request_id or f"usage:{self.provider}:{self.id or self.at_ms}"
+
+    def plus(self, other: "UsageRow") -> "UsageRow":
+        """Two rows of one attempt as one: a request that was sent twice is billed twice."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in ("amount_nano_usd", *TOKENS)}
+        both_final = self.state == other.state == "final"
+        return replace(
+            self, state="final" if both_final else "open", at_ms=min(self.at_ms, other.at_ms), **sums
+        )
+
+
+class UsageSource(Protocol):
+    """Where a provider tells what it billed."""
+
+    def rows(self, since_ms: int = 0, until_ms: int | None = None) -> AsyncIterator[UsageRow]:
+        """Rows with since_ms <= at_ms < until_ms. Raises UsageUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorInvoice:
+    """The simulated provider's `GET /invoice`. url: of the simulator, or of the invoice itself."""
+
+    url: str
+    provider: str = "simulator"
+    timeout_seconds: float = 30.0
+
+    async def rows(self, since_ms: int = 0, until_ms: int | None = None) -> AsyncIterator[UsageRow]:
+        address = self.url if self.url.rstrip("/").endswith("/invoice") else f"{self.url.rstrip('/')}/invoice"
+        try:
+            async with httpx.AsyncClient(timeout=self.timeout_seconds) as client:
+                response = await client.get(address)
+                response.raise_for_status()
+                found = [_usage_row(row, self.provider) for row in response.json()["rows"]]
+        except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
+            raise UsageUnavailable(f"the invoice at {address} cannot be read: {error!r}") from error
+        for row in found:
+            if since_ms <= row.at_ms and (until_ms is None or row.at_ms < until_ms):
+                yield row
+
+
+async def invoice_of(usage: UsageSource) -> dict[str, UsageRow]:
+    """The whole invoice by attempt."""
+    invoice: dict[str, UsageRow] = {}
+    async for row in usage.rows():
+        known = invoice.get(row.attempt_id)
+        invoice[row.attempt_id] = row if known is None else known.plus(row)
+    return invoice
+
+
+def _usage_row(row: dict[str, Any], provider: str) -> UsageRow:
+    return UsageRow(
+        client_request_id=str(row["client_request_id"] or ""),
+        provider=provider,
+        model=str(row["model"]),
+        amount_nano_usd=int(row["amount_nano_usd"]),
+        state="final" if row["state"] == "final" else "open",
+        at_ms=int(row["at_ms"]),
+        id=str(row.get("id") or ""),
+        **{name: int(row.get(name) or 0) for name in TOKENS},
+    )
