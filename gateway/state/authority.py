@@ -18,7 +18,7 @@ from gateway.errors import StateUnavailable
 from gateway.events import EventKind, Opened
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.policy.scopes import Period
-from gateway.state.connection import Connection, InvalidArgument, translated
+from gateway.state.connection import Connection, InvalidArgument
 from gateway.state.decisions import Decisions, Place
 from gateway.state.epochs import EpochKeeper
 from gateway.state.memory import Memory, Record
@@ -209,8 +209,8 @@ class Authority(SwitchBoard, Outbox, EpochKeeper):
 
     async def budgets(self) -> list[BudgetState]:
         """Every counter there is, also of past windows (`ends_ms` tells), sorted by name."""
-        with translated():
-            names = await self._connection.redis.zrange(self._keys("counters"), 0, -1)
+        redis, index = self._connection.redis, self._keys("counters")
+        names = await self._connection.call(lambda: redis.zrange(index, 0, -1))
         return await self.counters(sorted(names))
 
     async def counters(self, names: Collection[str]) -> list[BudgetState]:

@@ -1,38 +1,27 @@
 """The only module that talks to redis-py: one pool, scripts by SHA, its exceptions turned into ours."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
+from redis.backoff import NoBackoff
 
-from gateway.errors import ConfigurationError, StateUnavailable
+from gateway.errors import ConfigurationError, CurbError, StateUnavailable
 from gateway.state.keys import Keys
 from gateway.state.loader import Script, load_scripts
 
 MAX_CONNECTIONS = 32
-SOCKET_TIMEOUT_SECONDS = 1.0
-RETRIES = 2  # safe: every script is idempotent
+TIMEOUT_SECONDS = 1.0
+TRIES = 3  # safe: every script and every command used is idempotent
+
+T = TypeVar("T")
 
 
 class InvalidArgument(ConfigurationError):
     """A script refused its arguments before it wrote anything; the message says which."""
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turns what redis-py raises into StateUnavailable or InvalidArgument."""
-    try:
-        yield
-    except exceptions.ResponseError as error:
-        if str(error).startswith("CURBINVALID"):
-            raise InvalidArgument(str(error).removeprefix("CURBINVALID ")) from error
-        raise StateUnavailable(f"Redis refused: {error}") from error
-    except (TimeoutError, exceptions.RedisError, OSError) as error:
-        raise StateUnavailable(f"Redis cannot be reached: {str(error) or type(error).__name__}") from error
 
 
 class Connection:
@@ -44,10 +33,12 @@ class Connection:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,
-            timeout=5,
-            socket_timeout=SOCKET_TIMEOUT_SECONDS,
-            socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
-            retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), RETRIES),
+            # Timeouts and retries are in call(): with a socket_timeout redis-py sends by
+            # asyncio.wait_for, which up to Python 3.11 can swallow a cancellation.
+            timeout=TIMEOUT_SECONDS,
+            socket_timeout=None,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
             decode_responses=True,
             protocol=2,
         )
@@ -58,8 +49,7 @@ class Connection:
 
         Raises ConfigurationError, or StateUnavailable when nothing answers.
         """
-        with translated():
-            info: dict[str, Any] = await self.redis.info()
+        info: dict[str, Any] = await self.call(self.redis.info)
         if info.get("cluster_enabled") or info.get("redis_mode") == "cluster":
             raise ConfigurationError(
                 "CURB_REDIS_URL: Redis Cluster is not supported, because one decision reads and writes the "
@@ -76,13 +66,38 @@ class Connection:
 
     async def run(self, name: str, *arguments: str) -> Any:
         """Run a script in one round trip (two when Redis does not know it yet)."""
-        script = self._scripts[name]
-        with translated():
+        return await self.call(lambda: self._evaluate(self._scripts[name], arguments))
+
+    async def call(self, command: Callable[[], Awaitable[T]], timeout_seconds: float = TIMEOUT_SECONDS) -> T:
+        """Run a command, anew where the connection broke or nothing came back in time.
+
+        Raises StateUnavailable, InvalidArgument.
+        """
+        for left in reversed(range(TRIES)):
             try:
-                return await self.redis.evalsha(script.sha, 0, self.keys.prefix, *arguments)
-            except exceptions.NoScriptError:
-                return await self.redis.eval(script.source, 0, self.keys.prefix, *arguments)
+                async with asyncio.timeout(timeout_seconds):
+                    return await command()
+            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+                if left == 0:
+                    reason = str(error) or type(error).__name__
+                    raise StateUnavailable(f"Redis cannot be reached: {reason}") from error
+            except exceptions.RedisError as error:
+                raise _refused(error) from error
+        raise AssertionError("unreachable")
+
+    async def _evaluate(self, script: Script, arguments: tuple[str, ...]) -> Any:
+        try:
+            return await self.redis.evalsha(script.sha, 0, self.keys.prefix, *arguments)
+        except exceptions.NoScriptError:
+            return await self.redis.eval(script.source, 0, self.keys.prefix, *arguments)
 
     async def close(self) -> None:
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
+
+
+def _refused(error: exceptions.RedisError) -> CurbError:
+    text = str(error)
+    if text.startswith("CURBINVALID"):
+        return InvalidArgument(text.removeprefix("CURBINVALID "))
+    return StateUnavailable(f"Redis refused: {text}")

@@ -1,15 +1,13 @@
 """Epochs (I8): closing admission, and opening it again with everything that Postgres knows."""
 
+import functools
+import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import Any
-
-from redis.asyncio.client import Pipeline
+from collections.abc import Iterator, Sequence
 
 from gateway.config import GatewayConfig
 from gateway.errors import ConfigurationError, StateUnavailable
-from gateway.state.connection import translated
 from gateway.state.decisions import Decisions
 from gateway.state.keys import REBUILT
 from gateway.state.values import CounterLoad, EpochSnapshot, EpochState, ReservationLoad
@@ -20,6 +18,9 @@ DAY_MS = 86_400_000
 COUNTER_KEEPS_MS = 40 * DAY_MS
 RUN_KEEPS_MS = 35 * DAY_MS
 CLOSED_KEEPS_MS = 2 * DAY_MS
+
+
+Command = tuple[str | int, ...]
 
 
 class EpochKeeper:
@@ -33,8 +34,8 @@ class EpochKeeper:
     async def epoch_state(self) -> EpochState:
         """Whether admission is open, without deciding anything."""
         keys = self._connection.keys
-        with translated():
-            epoch, seq, reason = await self._connection.redis.mget(keys("epoch"), keys("seq"), keys("closed"))
+        names = (keys("epoch"), keys("seq"), keys("closed"))
+        epoch, seq, reason = await self._connection.call(lambda: self._connection.redis.mget(names))
         return EpochState(epoch is not None, int(epoch or 0), int(seq or 0), "" if epoch else reason or "")
 
     async def close_epoch(self, reason: str) -> None:
@@ -60,26 +61,31 @@ class EpochKeeper:
         self._decisions.note_seen(snapshot.epoch, 0)
 
     async def _clear(self) -> None:
-        keys, redis = self._connection.keys, self._connection.redis
-        with translated():
-            for name in REBUILT:
-                found = [
-                    key async for key in redis.scan_iter(match=_escaped(keys.prefix) + name, count=CHUNK)
-                ]
-                for chunk in _chunks(found):
-                    await redis.unlink(*chunk)
+        prefix = _escaped(self._connection.keys.prefix)
+        for name in REBUILT:
+            cursor = await self._clear_some(prefix + name, 0)
+            while cursor:
+                cursor = await self._clear_some(prefix + name, cursor)
+
+    async def _clear_some(self, pattern: str, cursor: int) -> int:
+        redis = self._connection.redis
+        cursor, found = await self._connection.call(lambda: redis.scan(cursor, pattern, count=CHUNK))
+        if found:
+            await self._connection.call(lambda: redis.unlink(*found))
+        return int(cursor)
 
     async def _load(self, snapshot: EpochSnapshot) -> None:
-        with translated():
-            seconds, micros = await self._connection.redis.time()
-            loader = _Loader(self._connection.keys.prefix, self._config, seconds * 1000 + micros // 1000)
-            for chunk in _chunks(list(loader.commands(snapshot))):
-                async with self._connection.redis.pipeline(transaction=False) as pipe:
-                    _queue(pipe, chunk)
-                    await pipe.execute()
+        seconds, micros = await self._connection.call(self._connection.redis.time)
+        loader = _Loader(self._connection.keys.prefix, self._config, seconds * 1000 + micros // 1000)
+        commands = loader.commands(snapshot)
+        while chunk := list(itertools.islice(commands, CHUNK)):
+            await self._connection.call(functools.partial(self._execute, chunk))
 
-
-Command = tuple[str | int, ...]
+    async def _execute(self, commands: Sequence[Command]) -> None:
+        async with self._connection.redis.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            await pipe.execute()
 
 
 class _Loader:
@@ -203,13 +209,3 @@ def _window(counter: str) -> str:
 
 def _escaped(prefix: str) -> str:
     return "".join(f"\\{c}" if c in "*?[]\\^" else c for c in prefix)
-
-
-def _chunks(items: list[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
-
-
-def _queue(pipe: Pipeline, commands: Iterable[Command]) -> None:
-    for command in commands:
-        pipe.execute_command(*command)

@@ -1,18 +1,15 @@
 """The outbox: a stream that carries every decision to the ledger, in order."""
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 from redis import exceptions
 
 from gateway.events import Event, EventKind
-from gateway.state.connection import SOCKET_TIMEOUT_SECONDS, translated
+from gateway.state.connection import TIMEOUT_SECONDS
 from gateway.state.decisions import Decisions
 from gateway.state.keys import OUTBOX_GROUP
 from gateway.state.memory import Record
-
-_LONGEST_BLOCK_MS = int(SOCKET_TIMEOUT_SECONDS * 500)  # well within the socket's timeout
 
 
 class Outbox:
@@ -24,12 +21,15 @@ class Outbox:
 
     async def read_events(self, consumer: str, count: int, block_ms: int) -> list[Event]:
         """Up to `count` entries nobody has read; waits up to block_ms for the first."""
-        deadline = time.monotonic() + block_ms / 1000
-        while True:
-            left_ms = int((deadline - time.monotonic()) * 1000)
-            entries = await self._read(consumer, count, max(0, min(left_ms, _LONGEST_BLOCK_MS)))
-            if entries or left_ms <= _LONGEST_BLOCK_MS:
-                return [_event(entry) for entry in entries]
+        block = block_ms or None  # BLOCK 0 would wait for ever
+        streams = {self._stream: ">"}
+        reply = await self._in_group(
+            lambda: self._connection.redis.xreadgroup(
+                OUTBOX_GROUP, consumer, streams, count=count, block=block
+            ),
+            waits_seconds=block_ms / 1000,
+        )
+        return [_event(entry) for entry in reply[0][1]] if reply else []
 
     async def claim_events(self, consumer: str, min_idle_ms: int, count: int) -> list[Event]:
         """Entries that another drainer read and did not commit for min_idle_ms; now ours."""
@@ -44,36 +44,33 @@ class Outbox:
         """These entries are committed: acknowledge and delete them, by id."""
         if not ids:
             return
-        with translated():
-            async with self._connection.redis.pipeline(transaction=True) as pipe:
-                pipe.xack(self._stream, OUTBOX_GROUP, *ids)
-                pipe.xdel(self._stream, *ids)
-                await pipe.execute()
+        await self._connection.call(lambda: self._acknowledge(ids))
 
     async def outbox_stats(self) -> tuple[int, int]:
         """(entries, age of the oldest in milliseconds)"""
         length, age_ms = await self._connection.run("outbox_stats")
         return int(length), int(age_ms)
 
-    async def _read(self, consumer: str, count: int, block_ms: int) -> list[Any]:
-        block = block_ms or None  # BLOCK 0 would wait for ever
-        reply = await self._in_group(
-            lambda: self._connection.redis.xreadgroup(
-                OUTBOX_GROUP, consumer, {self._stream: ">"}, count=count, block=block
-            )
-        )
-        return list(reply[0][1]) if reply else []
+    async def _acknowledge(self, ids: Sequence[str]) -> None:
+        async with self._connection.redis.pipeline(transaction=True) as pipe:
+            pipe.xack(self._stream, OUTBOX_GROUP, *ids)
+            pipe.xdel(self._stream, *ids)
+            await pipe.execute()
 
-    async def _in_group(self, command: Callable[[], Awaitable[Any]]) -> Any:
+    async def _in_group(self, command: Callable[[], Awaitable[Any]], waits_seconds: float = 0.0) -> Any:
         """Run a command of the consumer group; a Redis that was emptied gets the group again."""
-        with translated():
-            try:
-                return await command()
-            except exceptions.ResponseError as error:
-                if not str(error).startswith("NOGROUP"):
-                    raise
-                await self._create_group()
+        return await self._connection.call(
+            lambda: self._with_group(command), timeout_seconds=TIMEOUT_SECONDS + waits_seconds
+        )
+
+    async def _with_group(self, command: Callable[[], Awaitable[Any]]) -> Any:
+        try:
             return await command()
+        except exceptions.ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+        await self._create_group()
+        return await command()
 
     async def _create_group(self) -> None:
         try:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Collection, Sequence
 
 from gateway.errors import ConfigurationError
-from gateway.state.connection import translated
 from gateway.state.decisions import Decisions
 from gateway.state.values import SwitchChange
 from gateway.state.wire import switch_changes
@@ -59,8 +58,8 @@ class SwitchBoard:
 
     async def known_switches(self) -> dict[str, str]:
         """All switches that were set when anybody last looked, whatever they are called."""
-        with translated():
-            seen: dict[str, str] = await self._connection.redis.hgetall(self._keys("switches"))
+        redis, key = self._connection.redis, self._keys("switches")
+        seen: dict[str, str] = await self._connection.call(lambda: redis.hgetall(key))
         return seen
 
     async def observe_switches(self, names: Collection[str]) -> list[SwitchChange]:
@@ -69,9 +68,9 @@ class SwitchBoard:
 
     async def cut_run(self, run_id: str, reason: str, ttl_seconds: float = CUT_SECONDS) -> None:
         """Have every process cut the calls that this run has in flight (the kill signal's fast path)."""
-        with translated():
-            key = self._keys.cut(run_id)
-            await self._connection.redis.set(key, reason or "cut", px=max(1, int(ttl_seconds * 1000)))
+        redis, key = self._connection.redis, self._keys.cut(run_id)
+        ttl_ms = max(1, int(ttl_seconds * 1000))
+        await self._connection.call(lambda: redis.set(key, reason or "cut", px=ttl_ms))
 
     async def watch_values(
         self, names: Collection[str], run_ids: Collection[str]
@@ -81,8 +80,8 @@ class SwitchBoard:
         runs: Sequence[str] = tuple(run_ids)
         if not switches and not runs:
             return {}, {}
-        with translated():
-            values = await self._connection.redis.mget([*switches, *map(self._keys.cut, runs)])
+        keys = [*switches, *map(self._keys.cut, runs)]
+        values = await self._connection.call(lambda: self._connection.redis.mget(keys))
         are_set = {n: v for n, v in zip(switches, values, strict=False) if v}
         cut_runs = {r: v for r, v in zip(runs, values[len(switches) :], strict=True) if v}
         return are_set, cut_runs
