@@ -42,6 +42,7 @@ class Http:
         self._max_connections = max_connections
         self._keepalive_seconds = keepalive_seconds
         self._ssl = httpx.create_ssl_context()
+        self.connections_opened = 0
         self._client = httpx.AsyncClient(
             transport=AiohttpTransport(client=self._session),
             timeout=httpx.Timeout(None, connect=connect_timeout_seconds),
@@ -100,9 +101,17 @@ class Http:
         connector = aiohttp.TCPConnector(
             limit=self._max_connections, keepalive_timeout=self._keepalive_seconds, ssl=self._ssl
         )
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(self._opened)
         return aiohttp.ClientSession(
-            connector=connector, request_class=_GuardedRequest, cookie_jar=aiohttp.DummyCookieJar()
+            connector=connector,
+            request_class=_GuardedRequest,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[trace],
         )
+
+    async def _opened(self, session: object, context: object, what: object) -> None:
+        self.connections_opened += 1
 
 
 class _GuardedRequest(aiohttp.ClientRequest):

@@ -12,6 +12,7 @@ from gateway.policy.usage import Usage
 from gateway.providers import family
 from gateway.providers.base import Http, Progress, ProviderAnswer
 from gateway.providers.errors import ErrorKind, ProviderError
+from tests.integration.waiting import until
 from tests.simulated import SimulatedProvider
 
 OPENAI, ANTHROPIC, GEMINI, GROQ = (
@@ -88,13 +89,14 @@ def buy(simulated: SimulatedProvider, http: Http) -> Buy:
 
 async def final_row(simulated: SimulatedProvider, attempt_id: str) -> dict[str, object]:
     """The row of an attempt once it is final."""
-    for _ in range(200):
+
+    async def final() -> bool:
         rows = await asyncio.to_thread(simulated.invoice, attempt_id)
-        if rows and rows[0]["state"] == "final":
-            assert len(rows) == 1
-            return rows[0]
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"no final row for {attempt_id}")
+        return bool(rows) and rows[0]["state"] == "final"
+
+    await until(final)
+    (row,) = simulated.invoice(attempt_id)
+    return row
 
 
 def billed(row: dict[str, object]) -> Usage:
@@ -334,8 +336,11 @@ async def test_cancellation_in_mid_stream_stops_generation_at_once(
     task = asyncio.ensure_future(
         buy(f"{model}@say-1000+slow-stream-10", attempt_id=attempt_id, progress=progress)
     )
-    while progress.text_characters < 40:
-        await asyncio.sleep(0.005)
+
+    async def streaming() -> bool:
+        return progress.text_characters >= 40
+
+    await until(streaming)
     task.cancel()
     cancelled_ms = time.time() * 1000
     with pytest.raises(asyncio.CancelledError):
@@ -386,8 +391,11 @@ async def test_before_send_runs_after_a_connection_was_waited_for(simulated: Sim
 
     async with Http(max_connections=1) as http:
         holder = send("holder", deployment, http)
-        while not order:
-            await asyncio.sleep(0.005)
+
+        async def holding() -> bool:
+            return bool(order)
+
+        await until(holding)
         waiting = send("waiting", quick, http)
         await asyncio.wait([waiting], timeout=0.2)
         assert order == ["holder"]

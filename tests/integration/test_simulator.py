@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.integration.waiting import until
 from tests.simulated import SimulatedProvider
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -71,7 +72,7 @@ async def test_a_row_is_open_while_it_is_generated_and_survives_kill_9(
     assert row["amount_nano_usd"] == row["input_tokens"] * 250 + row["output_tokens"] * 2000
 
 
-async def test_a_half_written_line_is_passed_over(simulated: SimulatedProvider) -> None:
+def test_a_half_written_line_is_passed_over(simulated: SimulatedProvider) -> None:
     httpx.post(f"{simulated.url}/v1/chat/completions", json=chat("gpt-5-mini"), timeout=10)
     before = simulated.invoice()
     simulated.kill()
@@ -91,19 +92,18 @@ async def test_a_client_that_goes_away_ends_generation(simulated: SimulatedProvi
     async with httpx.AsyncClient(base_url=simulated.url, timeout=10) as client:
         with pytest.raises(httpx.ReadTimeout):
             await client.post("/v1/chat/completions", json=body, timeout=0.3)
-    for _ in range(100):
-        row = simulated.invoice()[0]
-        if row["state"] == "final":
-            break
-        await asyncio.sleep(0.01)
-    assert row["state"] == "final"
+
+    async def final() -> bool:
+        return bool(simulated.invoice()[0]["state"] == "final")
+
+    await until(final)
+    row = simulated.invoice()[0]
     assert 10 < row["output_tokens"] < 200
 
 
-async def test_the_invoice_since_a_time_has_what_changed_after_it(simulated: SimulatedProvider) -> None:
+def test_the_invoice_since_a_time_has_what_changed_after_it(simulated: SimulatedProvider) -> None:
     for _ in range(2):
-        httpx.post(f"{simulated.url}/v1/chat/completions", json=chat("gpt-5-mini"), timeout=10)
-        await asyncio.sleep(0.005)
+        httpx.post(f"{simulated.url}/v1/chat/completions", json=chat("gpt-5-mini@slow-first-5"), timeout=10)
     first, second = simulated.invoice()
     assert simulated.invoice(since_ms=first["done_ms"] + 1) == [second]
     document = httpx.get(f"{simulated.url}/invoice", timeout=10).json()
@@ -122,7 +122,7 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("body", "word"), INVALID)
-async def test_what_the_real_api_refuses_is_refused(
+def test_what_the_real_api_refuses_is_refused(
     body: dict[str, Any], word: str, simulated: SimulatedProvider
 ) -> None:
     answer = httpx.post(f"{simulated.url}/v1/chat/completions", json=body, timeout=10)
@@ -138,7 +138,7 @@ async def test_two_simulators_do_not_share_an_invoice(simulated: SimulatedProvid
     assert "in use" in second.stderr
 
 
-async def test_a_recorded_trace_gives_length_and_pace(tmp_path: Path) -> None:
+def test_a_recorded_trace_gives_length_and_pace(tmp_path: Path) -> None:
     provider = SimulatedProvider(tmp_path, "--trace", "sample")
     try:
         for number in range(5):
