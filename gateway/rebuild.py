@@ -112,6 +112,8 @@ class Rebuilder:
             await self._is_open(state)
             if seen[0] == state.epoch:
                 self._note_drained(seen, now, lag.entries, lag.oldest_age_ms)
+            # Also a process that decides nothing knows the place, and notices a Redis that is behind it.
+            self._authority.note_seen(state.epoch, state.seq)
             return True
         self._open.clear()
         if state.open:
@@ -125,7 +127,6 @@ class Rebuilder:
             # What a process remembers of an older epoch is written now, if it slept through the rebuild.
             await self._flush(state.epoch)
             await self._store.epochs.opened(state.epoch)
-            self._authority.note_seen(state.epoch, state.seq)
             self._noted_epoch = state.epoch
         self._flushed = None
         self._open.set()

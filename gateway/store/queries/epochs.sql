@@ -105,6 +105,8 @@ WITH done AS (
     UPDATE epochs SET state = CASE WHEN epoch = %(epoch)s THEN 'open' ELSE 'abandoned' END,
                       opened_at = CASE WHEN epoch = %(epoch)s THEN now() END
     WHERE epoch <= %(epoch)s AND state = 'closed'
+), gone AS (
+    DELETE FROM processes WHERE last_seen < now() - interval '1 day'
 )
 DELETE FROM claims WHERE epoch <= %(epoch)s
 
