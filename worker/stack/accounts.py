@@ -24,17 +24,20 @@ def unprivileged() -> str | None:
     """
     if os.geteuid() != 0:
         return None
-    found = next((name for name in _PREFERRED if _exists(name)), None)
-    if found is None and _create(_PREFERRED[0]):
+    found = existing()
+    if found not in _PREFERRED and _create(_PREFERRED[0]):
         found = _PREFERRED[0]
-    if found is None and _exists(_LAST_RESORT):
-        found = _LAST_RESORT
     if found is None:
         raise StackError(
             "PostgreSQL does not run as root, and there is no other account for it. "
             f"Make one with `useradd --system {_PREFERRED[0]}`, or run curb as another user."
         )
     return found
+
+
+def existing() -> str | None:
+    """The best account that is there already, or None."""
+    return next((name for name in (*_PREFERRED, _LAST_RESORT) if _exists(name)), None)
 
 
 def open_ancestors(path: Path, say: Say) -> None:
