@@ -80,9 +80,9 @@ class Settings(BaseSettings):
 
     config: Path | None = None
     data_dir: Path = Path(".curb")
-    task_queue: str = Field(default="curb", min_length=1, max_length=200)
     max_concurrent_calls: int = Field(default=100, ge=1, le=10_000)
     shutdown_seconds: float = Field(default=30.0, ge=0, le=3_600)
+    metrics_host: str = Field(default="127.0.0.1", min_length=1)
     metrics_port: int = Field(default=9464, ge=0, le=65_535)
     cache_disabled: bool = False
     log_format: Literal["text", "json"] = "text"
