@@ -10,12 +10,13 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
 from redis.asyncio import Redis
 
-from worker.stack import FREE_PORTS, Stack, StackAlreadyRunning, StackError, record
+from worker.stack import FREE_PORTS, SERVERS, Stack, StackAlreadyRunning, StackError, record
 from worker.stack.processes import find_by_marker
 from worker.stack.temporal import SEARCH_ATTRIBUTES
 
@@ -63,13 +64,15 @@ async def value(stack: Stack, key: str) -> object:
 
 async def test_all_servers_are_ready_within_five_seconds(directory: Path, said: list[str]) -> None:
     begun = time.monotonic()
-    async with make(directory, said, "valkey", "postgres", "temporal") as stack:
+    async with make(directory, said, *SERVERS) as stack:
         assert time.monotonic() - begun < 5
         assert await value(stack, "nothing") is None
         async with await psycopg.AsyncConnection.connect(stack.database_url) as connection:
             row = await (await connection.execute("SELECT current_database()")).fetchone()
         assert row == ("curb",)
-        assert stack.temporal_ui.startswith("http://127.0.0.1:")
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(stack.temporal_ui, follow_redirects=True)).status_code == 200
+            assert (await client.get(f"{stack.simulator_url}/invoice")).json()["rows"] == []
 
 
 async def test_temporal_knows_the_search_attributes(directory: Path, said: list[str]) -> None:
@@ -209,6 +212,29 @@ async def test_a_failing_start_leaves_nothing_running_and_shows_the_log(
     for name in ("valkey", "postgres"):
         assert find_by_marker(str(directory.resolve() / name)) == []
     assert Stack.find(directory) is None
+
+
+async def clean(directory: Path) -> tuple[int, str]:
+    """`python -m worker.stack clean`, what `make clean` runs: exit status and messages."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "worker.stack", "clean", str(directory)), stderr=asyncio.subprocess.PIPE
+    )
+    _, messages = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, messages.decode()
+
+
+async def test_make_clean_stops_what_was_left_and_lets_a_running_stack_be(
+    directory: Path, said: list[str]
+) -> None:
+    async with make(directory, said, "valkey") as stack:
+        status, messages = await clean(directory)
+        assert (status, str(os.getpid()) in messages) == (1, True)
+        assert await value(stack, "nothing") is None
+    await owner_killed(directory, "valkey")
+    status, messages = await clean(directory)
+    assert (status, "stopping a server" in messages) == (0, True)
+    assert find_by_marker(str(directory.resolve() / "valkey")) == []
 
 
 def test_an_unknown_server_is_refused(directory: Path) -> None:
