@@ -68,7 +68,7 @@ async def open_parts(config: GatewayConfig, servers: Servers) -> AsyncIterator[P
                 metrics=metrics,
                 process_id=process_id,
             )
-            rebuilder = Rebuilder(authority, store, process_id)
+            rebuilder = Rebuilder(authority, store, process_id, config=config)
             drainer = Drainer(authority, store, process_id)
             try:
                 yield Parts(process_id, gateway, authority, store, metrics, rebuilder, drainer)

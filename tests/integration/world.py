@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from gateway.calls import Call, Caller, Message, ModelRequest, Text
 from gateway.config import Deployment, GatewayConfig, Provider, Tier
+from gateway.drainer import Drainer
 from gateway.policy.money import NanoUsd
 from gateway.policy.scopes import Period
 from tests.simulated import SimulatedProvider
@@ -58,7 +59,8 @@ class World:
 
     async def ledger(self) -> int:
         """Everything in the ledger, once the outbox is empty."""
-        assert await self.parts.drainer.drain_all(within_seconds=10)
+        drainer = Drainer(self.parts.authority, self.parts.store, "the-test")
+        assert await drainer.drain_all(within_seconds=10)
         totals = await self.parts.store.attempts.totals()
         return totals.ledger_nano_usd
 
