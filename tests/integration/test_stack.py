@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
-import psutil
 import psycopg
 import pytest
 from redis.asyncio import Redis
@@ -148,7 +147,7 @@ async def test_what_a_killed_owner_left_is_adopted(directory: Path, said: list[s
         assert stack.record.addresses == left.addresses
         await stack.server("postgres").kill()
         await stack.server("postgres").start()
-    assert not any(psutil.pid_exists(s.pid) and find_by_marker(s.command[-1]) for s in left.servers.values())
+    assert not any(server.identity.alive() for server in left.servers.values())
     assert sum("adopted" in line for line in said) == 3
 
 
