@@ -20,7 +20,7 @@ MODELS = (
     "gpt-5-mini",
     "gpt-5-mini@loop",
     "gpt-5-mini@alternate",
-    "gpt-5-mini@grow-1200",
+    "gpt-5-mini@grow",
     "gpt-5-mini@repeat",
     "gpt-5-mini@ask",
     "gpt-5-mini@delegate",
@@ -65,9 +65,7 @@ def agents(root: Path) -> list[Agent]:
         agent("steady-claude", "claude-sonnet-4-5"),
         agent("looper", "gpt-5-mini@loop"),
         agent("alternator", "gpt-5-mini@alternate"),
-        agent(
-            "grower", "gpt-5-mini@grow-1200", max_output_tokens=64_000, limits=RunLimits(max_tool_calls=200)
-        ),
+        agent("grower", "gpt-5-mini@grow", max_output_tokens=200_000, limits=RunLimits(max_tool_calls=200)),
         agent("repeater", "gpt-5-mini@repeat"),
         agent("asker", "gpt-5-mini@ask", tools=("ask_human",)),
         agent("boss", "gpt-5-mini@delegate", agents=("steady",), tools=()),

@@ -39,7 +39,7 @@ def _provider(model: str) -> str:
 def _deployment(model: str) -> Deployment:
     provider = _provider(model)
     name = f"{provider}/{model}"
-    return Deployment(name, provider, model, price_model=model.partition("@")[0], max_output_tokens=64_000)
+    return Deployment(name, provider, model, price_model=model.partition("@")[0], max_output_tokens=200_000)
 
 
 @dataclass
