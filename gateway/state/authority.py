@@ -86,9 +86,13 @@ class Authority(SwitchBoard, Outbox, EpochKeeper):
 
     async def close(self) -> None:
         """Finish giving back what cancelled callers left behind, then disconnect."""
-        if self._background:
-            await asyncio.wait(self._background, timeout=5)
+        await self.finish_background()
         await self._connection.close()
+
+    async def finish_background(self, timeout_seconds: float = 5.0) -> None:
+        """Wait until what cancelled callers asked for has been given back."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=timeout_seconds)
 
     # The life of an attempt
 
