@@ -193,7 +193,8 @@ class Authority(SwitchBoard, Outbox, EpochKeeper):
     async def apply_limits(self, version: int, limits: Mapping[tuple[str, Period], int]) -> bool:
         """Replace the table of limits, by (scope, period). False: a newer version is there.
 
-        A scope may be a wildcard (`agent:*`): it holds where the table has no exact entry.
+        A scope may be a wildcard (`agent:*`): it holds where neither the table has an exact entry
+        nor the call brings a limit of its own.
         """
         table = [(f"{scope}|{period.value}", limit) for (scope, period), limit in limits.items()]
         reply = await self._decisions.decide("apply_limits", {"version": version, "limits": table})

@@ -136,13 +136,11 @@ async def test_a_scope_named_twice_is_charged_once(authority: Authority) -> None
     assert await amounts(authority, "user:ann|day|2026-11-21") == (30, 0, 0)
 
 
-async def test_the_table_of_limits_wins_over_a_line_and_the_exact_scope_over_a_wildcard(
-    authority: Authority,
-) -> None:
+async def test_an_exact_limit_wins_over_the_calls_own_and_that_over_a_wildcard(authority: Authority) -> None:
     await authority.apply_limits(1, {("agent:*", Period.DAY): 50, ("agent:tester", Period.DAY): 70})
 
-    for agent, limit in (("coder", 50), ("tester", 70)):
-        refusal = await refused(authority, ask("c1", 99, line(f"agent:{agent}", 1000), agent=agent))
+    for agent, own, limit in (("coder", None, 50), ("coder", 60, 60), ("tester", 60, 70)):
+        refusal = await refused(authority, ask("c1", 99, line(f"agent:{agent}", own), agent=agent))
         assert refusal.limit_nano_usd == limit
 
 

@@ -102,7 +102,7 @@ local function read_lines()
     local f = redis.call('HMGET', counter_key(counter), 'spent', 'held', 'in_doubt', 'topped', 'default',
       'until', 'switch', 'told', 'ends')
     local default = line[4] >= 0 and line[4] or (line[2] == 'run' and tonumber(f[5] or '')) or nil
-    local base = tonumber(limits[2 * i - 1] or limits[2 * i] or '') or default
+    local base = tonumber(limits[2 * i - 1] or '') or default or tonumber(limits[2 * i] or '')
     local topped = tonumber(f[4] or '0')
     lines[i] = {scope = line[1], period = line[2], counter = counter, window = window, mode = line[5],
       limit = base and base + topped, default = default, stored_default = f[5], kept_until = tonumber(f[6] or '0'),

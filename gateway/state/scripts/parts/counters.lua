@@ -38,7 +38,7 @@ local function read_counter(counter)
   local f = redis.call('HMGET', counter_key(counter), 'spent', 'held', 'in_doubt', 'topped', 'default',
     'ends', 'warned', 'switch')
   local limits = redis.call('HMGET', key('limits'), limit_fields(scope, period))
-  local base = tonumber(limits[1] or limits[2] or f[5] or '')
+  local base = tonumber(limits[1] or f[5] or limits[2] or '')
   local topped = tonumber(f[4] or '0')
   return {counter = counter, scope = scope, period = period, limit = base and base + topped,
     spent = tonumber(f[1] or '0'), held = tonumber(f[2] or '0'), in_doubt = tonumber(f[3] or '0'),
