@@ -75,8 +75,9 @@ class BudgetLine:
 
     windows: the candidate windows around now; the authority picks the one that holds its own
     clock. default_limit_nano_usd: the limit where the authority knows none of just this scope (a
-    run's launch budget); it wins over a wildcard's. None and no wildcard means unlimited. soft: a refusal here means "take a cheaper tier", not "no".
-    alert_only: pass in any case and raise an alert (the tier `quick`).
+    run's launch budget); it wins over a wildcard's. None and no wildcard means unlimited. soft: a
+    refusal here means "take a cheaper tier", not "no". alert_only: pass in any case and raise
+    an alert (the tier `quick`).
     """
 
     scope: Scope
