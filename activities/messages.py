@@ -71,6 +71,7 @@ class RunPlan(Wire):
     deadline_seconds: float
     call_timeout_seconds: float
     total_timeout_seconds: float
+    lost_after_seconds: float = 20.0
     depth: int
     parent: Parent | None
     tools: dict[str, ToolPlan]

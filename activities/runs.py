@@ -9,6 +9,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.dependencies import Dependencies
+from activities.heartbeats import heartbeating
 from activities.messages import (
     ChildTask,
     EndRun,
@@ -45,9 +46,10 @@ class RunActivities:
 
         A run that is open already (a retry, a continued workflow) keeps its first snapshot.
         """
-        snapshot = await self._known(given.run_id) or await self._open(given)
-        self._deps.snapshots.remember(snapshot)
-        return await self._plan(snapshot)
+        async with heartbeating():
+            snapshot = await self._known(given.run_id) or await self._open(given)
+            self._deps.snapshots.remember(snapshot)
+            return await self._plan(snapshot)
 
     async def _known(self, run_id: str) -> RunSnapshot | None:
         try:
@@ -130,6 +132,7 @@ class RunActivities:
                 "deadline_seconds": limits.deadline_seconds,
                 "call_timeout_seconds": limits.call_timeout_seconds,
                 "total_timeout_seconds": limits.call_timeout_seconds * 3,
+                "lost_after_seconds": limits.lost_after_seconds,
                 "depth": len(snapshot.ancestors),
                 "parent": parent,
                 "tools": tools,

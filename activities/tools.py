@@ -25,20 +25,23 @@ class ToolActivities:
         A result that is stored already is not computed again, so a retry after a lost
         completion has no second effect.
         """
+        async with heartbeating():
+            return await self._run_once(task)
+
+    async def _run_once(self, task: ToolTask) -> ToolDone:
         store = self._deps.store.conversations
         snapshot = await self._deps.snapshots.get(task.run_id)
         known = await store.find(snapshot.conversation_id, _key(task.call))
         if known is not None:
             return ToolDone(item=known)
         use = await self._use(snapshot, task.call)
-        async with heartbeating():
-            outcome = await self._deps.toolbox.execute(
-                use,
-                agent=snapshot.agent,
-                mode=snapshot.mode,
-                idempotency_key=f"{task.run_id}/{task.call.item}/{use.id}",
-                context=Invocation(task.run_id, task.step, activity.heartbeat),
-            )
+        outcome = await self._deps.toolbox.execute(
+            use,
+            agent=snapshot.agent,
+            mode=snapshot.mode,
+            idempotency_key=f"{task.run_id}/{task.call.item}/{use.id}",
+            context=Invocation(task.run_id, task.step, activity.heartbeat),
+        )
         item = await store.append(
             snapshot.conversation_id, _key(task.call), Message(role="tool", parts=(outcome.result,))
         )

@@ -125,6 +125,8 @@ class Gateway:
         """Give a stored answer again, and settle its attempt should a crash have come in between."""
         settlement = stored.settlement
         await self.booker.close_attempt(settlement, day="")
+        with contextlib.suppress(StoreUnavailable):
+            await self.store.attempts.mark_replayed(settlement.attempt_id)
         return Completion(
             message=stored.message,
             finish_reason=stored.finish_reason,

@@ -32,6 +32,7 @@ from worker.config_schema import (
 from worker.yaml_lines import parse
 
 FILE_NAME = "curb.yaml"
+_DURATIONS = ("call_timeout", "lost_after", "max_wait", "deadline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,6 @@ def _run_limits(*sections: LimitsSection) -> RunLimits:
     loops: dict[str, object] = {}
     for section in sections:
         for name, value in section.written("loops").items():
-            limits[f"{name}_seconds" if name in ("call_timeout", "max_wait", "deadline") else name] = value
+            limits[f"{name}_seconds" if name in _DURATIONS else name] = value
         loops |= section.loops.written()
     return RunLimits(**limits, loops=LoopRules(**loops))  # type: ignore[arg-type]

@@ -156,6 +156,7 @@ class LimitsSection(Section):
     max_steps: int = Field(default=25, gt=0)
     max_tool_calls: int = Field(default=25, ge=0)
     call_timeout: Seconds = 60.0
+    lost_after: Seconds = 20.0
     max_wait: Seconds = 86_400.0
     deadline: Seconds = 604_800.0
     loops: LoopsSection = LoopsSection()

@@ -27,6 +27,9 @@ SEARCH_ATTRIBUTES = {
 }
 ROLES = ("runs", "gateway", "tools")
 _HEARTBEATS = timedelta(seconds=0.5)
+# How long a run waits for the worker that has it in its cache, before another replays it: 10 s by
+# custom, which every run of a worker that was killed would stand still.
+_STICKY = timedelta(seconds=3)
 
 
 async def connect(
@@ -85,6 +88,7 @@ def build_workers(
                     runs.end_run,
                 ],
                 graceful_shutdown_timeout=grace,
+                sticky_queue_schedule_to_start_timeout=_STICKY,
                 workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="curb-workflow"),
             )
         )

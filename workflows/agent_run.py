@@ -35,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
     from gateway.policy.money import MoneyError, decimal_usd, format_usd, usd
     from workflows.messages import Answer, Deny, Parent, RunInput, RunResult, RunState, RunStatus, Status
     from workflows.queues import GATEWAY, RUNS, TOOLS
-    from workflows.retries import QUICK, RECORDS
+    from workflows.retries import OPENING_LOST, QUICK, RECORDS
     from workflows.supervision import RunOver, Supervision, Waiting
 
 _MAX_DEPTH = 4
@@ -186,6 +186,7 @@ class AgentRun:
                 ),
                 task_queue=RUNS,
                 start_to_close_timeout=timedelta(seconds=90),
+                heartbeat_timeout=OPENING_LOST,
                 retry_policy=RECORDS,
             )
         except ActivityError as error:
@@ -275,7 +276,7 @@ class AgentRun:
                 ToolTask(run_id=workflow.info().workflow_id, step=self._state.step, call=call),
                 task_queue=TOOLS,
                 start_to_close_timeout=timedelta(seconds=300),
-                heartbeat_timeout=timedelta(seconds=20),
+                heartbeat_timeout=timedelta(seconds=plan.lost_after_seconds),
                 retry_policy=RetryPolicy(maximum_attempts=5 if retryable else 1),
                 cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
                 summary=call.name,

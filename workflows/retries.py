@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 
-QUICK = timedelta(seconds=30)
+QUICK = timedelta(seconds=15)
+OPENING_LOST = timedelta(seconds=10)  # opening a run may start tool servers, so it heartbeats
 RECORDS = RetryPolicy(
     initial_interval=timedelta(milliseconds=200),
     backoff_coefficient=2,

@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.runs import RunActivities
     from gateway.agents import Agent
     from workflows.queues import GATEWAY, RUNS
-    from workflows.retries import QUICK, RECORDS
+    from workflows.retries import OPENING_LOST, QUICK, RECORDS
     from workflows.supervision import RunOver, Supervision, Waiting
 
 _ATTRIBUTE = "_curb_supervised_sessions"
@@ -122,6 +122,7 @@ class _Session:
                 given,
                 task_queue=RUNS,
                 start_to_close_timeout=timedelta(seconds=90),
+                heartbeat_timeout=OPENING_LOST,
                 retry_policy=RECORDS,
             )
         except ActivityError as error:

@@ -29,7 +29,6 @@ _SHORT = frozenset(
     }
 )
 _MAX_PROVIDER_FAILURES = 30
-_HEARTBEAT_TIMEOUT = timedelta(seconds=20)
 
 
 class RunOver(Exception):
@@ -152,7 +151,7 @@ class Supervision:
                 call,
                 task_queue=self._task_queue,
                 start_to_close_timeout=timedelta(seconds=self._plan.total_timeout_seconds + 150),
-                heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+                heartbeat_timeout=timedelta(seconds=self._plan.lost_after_seconds),
                 retry_policy=CALLS,
                 cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL,
                 summary=f"step {call.step}",

@@ -31,11 +31,16 @@ class LoopRules:
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """Caps on one run. Seconds are wall-clock."""
+    """Caps on one run. Seconds are wall-clock.
+
+    lost_after_seconds: a model call or tool whose worker has given no sign of life for this long is
+    tried again by another worker.
+    """
 
     max_steps: int = 25
     max_tool_calls: int = 25
     call_timeout_seconds: float = 60.0
+    lost_after_seconds: float = 20.0
     max_wait_seconds: float = 86_400.0  # longest wait for money or people, then expired
     deadline_seconds: float = 604_800.0  # the whole run
     loops: LoopRules = field(default_factory=LoopRules)
