@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from gateway.calls import Settlement
 from gateway.config import GatewayConfig, Velocity
 from gateway.events import Event, Opened
-from gateway.policy.money import usd
+from gateway.policy.money import MAX_NANO_USD, usd
 from gateway.policy.refusals import Refusal
 from gateway.policy.scopes import BudgetLine, Period, Scope, ScopeKind, Window
 from gateway.state.authority import Ask, Authority, BudgetState, EpochSnapshot, Reservation
@@ -32,7 +32,7 @@ Connect = Callable[..., Awaitable[Authority]]
 
 def settings(**changes: Any) -> GatewayConfig:
     """A configuration without providers; velocity out of the way unless a test wants it."""
-    calm = Velocity(alert_nano_usd=FAR, pause_nano_usd=FAR, global_nano_usd=FAR)
+    calm = Velocity(alert_nano_usd=MAX_NANO_USD, pause_nano_usd=MAX_NANO_USD, global_nano_usd=MAX_NANO_USD)
     return GatewayConfig({}, {}, (), **({"velocity": calm} | changes))
 
 

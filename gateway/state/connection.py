@@ -100,4 +100,6 @@ def _refused(error: exceptions.RedisError) -> CurbError:
     text = str(error)
     if text.startswith("CURBINVALID"):
         return InvalidArgument(text.removeprefix("CURBINVALID "))
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return StateUnavailable(f"Redis is full: {text}")
     return StateUnavailable(f"Redis refused: {text}")

@@ -69,12 +69,17 @@ class CallWatcher:
         or one of the runs is cut. It must return quickly, for example after cancelling a task."""
         watch = _Watch(frozenset(names), frozenset(run_ids), on_cut)
         self._watches.add(watch)
-        if self._task is None or self._task.done():
+        if not self.polling:
             self._task = asyncio.get_running_loop().create_task(self._poll())
         try:
             yield
         finally:
             self._watches.discard(watch)
+
+    @property
+    def polling(self) -> bool:
+        """Whether Redis is being asked at the moment: only while calls are in flight."""
+        return self._task is not None and not self._task.done()
 
     async def close(self) -> None:
         """Stop polling; calls in flight are not watched any more."""

@@ -217,6 +217,11 @@ async def test_amounts_that_a_double_would_print_as_2e14_stay_exact(authority: A
     assert (await counter(authority, AGENT_DAY)).left_nano_usd == 0
 
 
+async def test_a_call_that_costs_nothing_is_counted_like_any_other(authority: Authority) -> None:
+    await spend(authority, "c1", 0, line("agent:coder", 0))
+    assert await amounts(authority, AGENT_DAY) == (0, 0, 0)
+
+
 async def test_absurd_amounts_are_refused_before_anything_is_held(authority: Authority) -> None:
     for asked in (-1, MAX_NANO_USD + 1):
         assert (await refused(authority, ask("c1", asked))).kind is RefusalKind.INVALID

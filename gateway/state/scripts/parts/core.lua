@@ -6,7 +6,8 @@ local prefix = ARGV[1]
 
 local function key(name) return prefix .. name end
 
-local function int(number) return string.format('%.0f', number) end
+-- + 0 turns -0, which Redis would refuse in the middle of a script, into 0.
+local function int(number) return string.format('%.0f', number + 0) end
 
 local function clock()
   local time = redis.call('TIME')
