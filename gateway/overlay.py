@@ -172,7 +172,7 @@ def _mapping(raw: object, where: str) -> Mapping[str, object]:
 
 
 def _known(raw: Mapping[str, object], fields: frozenset[str], where: str) -> None:
-    unknown = sorted((str(name) for name in raw if name not in fields))
+    unknown = sorted(str(name) for name in raw if name not in fields)
     if unknown:
         _wrong(f"{where}.{unknown[0]}", f"is not known here; known are {', '.join(sorted(fields))}")
 

@@ -7,8 +7,7 @@ the record of runs that Temporal ended without them (terminated, timed out).
 
 import asyncio
 import re
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -16,18 +15,16 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.messages import EndRun
 from activities.runs import RunActivities
-from activities.snapshot import RunSnapshot
 from gateway.errors import CurbError
 from gateway.state.authority import Authority
 from gateway.store import Store
-from gateway.store.runs import Run
+from gateway.store.runs import WatchedRun
 
 log = structlog.get_logger(__name__)
 
 _INTERVAL_SECONDS = 1.0
 _LEASE_MS = 3_000
-_MAX_RUNS = 5_000
-_DESCRIBE_EVERY_SECONDS = 5.0
+_IDLE_SECONDS = 5.0
 _DESCRIBED_AT_ONCE = 50
 _WAITS_FOR = re.compile(r"(switched|exhausted): (\S+?)(?:: | per | has |$)")
 
@@ -44,7 +41,6 @@ class Enforcer:
         self._runs = runs
         self._process_id = process_id
         self._limits: dict[tuple[str, str], int | None] = {}
-        self._described_at = 0.0
 
     async def run(self) -> None:
         """Work until cancelled; servers that are down are tried again next second."""
@@ -57,34 +53,37 @@ class Enforcer:
             await asyncio.sleep(_INTERVAL_SECONDS)
 
     async def round(self) -> None:
-        """Look once at every live run."""
-        live = await self._store.runs.list(live=True, limit=_MAX_RUNS)
-        await self._switches(live)
-        await self._budgets(live)
-        if time.monotonic() - self._described_at >= _DESCRIBE_EVERY_SECONDS:
-            self._described_at = time.monotonic()
-            await self._ended(live)
+        """Look once at every run that waits, and at some that have been quiet for long."""
+        watched = await self._store.runs.watched()
+        await self._wake_if_switched_on(watched)
+        await self._end_if_switched_off(watched)
+        await self._wake_if_limit_changed(watched)
+        quiet = await self._store.runs.oldest(idle_seconds=_IDLE_SECONDS, limit=_DESCRIBED_AT_ONCE)
+        await asyncio.gather(*(self._close_if_ended(run_id, steps) for run_id, steps in quiet))
 
-    async def _switches(self, live: list[Run]) -> None:
-        waiting = {run.id: f"kill:{scope}" for run in live if (scope := waits_for(run, "switched"))}
-        stoppers = {run.id: run for run in live if _stops_on_switch(run)}
-        names = set(waiting.values()) | {n for run in stoppers.values() for n in _kill_names(run)}
-        if not names:
-            return
-        present = await self._authority.read_switches(sorted(names))
+    async def _wake_if_switched_on(self, watched: Sequence[WatchedRun]) -> None:
+        waiting = {run.id: f"kill:{scope}" for run in watched if (scope := waits_for(run, "switched"))}
+        present = await self._authority.read_switches(sorted(set(waiting.values())))
         for run_id, name in waiting.items():
             if name not in present:
                 await self._signal(run_id, "wake")
-        for run in stoppers.values():
-            found = next((name for name in _kill_names(run) if name in present), None)
-            value = present.get(found, "") if found else ""
-            # Read again right before: a switch lifted in the meantime must not end a run.
-            if found and not value.startswith("auto:budget") and await self._authority.read_switches([found]):
-                await self._signal(run.id, "kill", f"{found}: {value}")
 
-    async def _budgets(self, live: list[Run]) -> None:
-        """Wake whoever waits for a budget whose limit has changed since the last look."""
-        waiting = {run.id: name for run in live if (name := waits_for(run, "exhausted"))}
+    async def _end_if_switched_off(self, watched: Sequence[WatchedRun]) -> None:
+        """A spent daily budget pauses, whatever the agent says about switches."""
+        stoppers = [run for run in watched if run.stops_on_switch]
+        names = {name for run in stoppers for name in _kill_names(run)}
+        present = await self._authority.read_switches(sorted(names))
+        for run in stoppers:
+            found = next((name for name in _kill_names(run) if name in present), "")
+            if not found or present[found].startswith("auto:budget:"):
+                continue
+            # Read again right before: a switch lifted in the meantime must not end a run.
+            if await self._authority.read_switches([found]):
+                await self._signal(run.id, "kill", f"{found}: {present[found]}")
+
+    async def _wake_if_limit_changed(self, watched: Sequence[WatchedRun]) -> None:
+        """Wake whoever waits for a budget whose limit is not what it was at the last look."""
+        waiting = {run.id: scope for run in watched if (scope := waits_for(run, "exhausted"))}
         if not waiting:
             self._limits.clear()
             return
@@ -95,34 +94,18 @@ class Enforcer:
             if scope in changed:
                 await self._signal(run_id, "wake")
 
-    async def _ended(self, live: list[Run]) -> None:
-        """Close the records of runs whose workflow is over, oldest change first."""
-        oldest = sorted(live, key=lambda run: run.updated_at.timestamp() if run.updated_at else 0.0)
-        await asyncio.gather(*(self._close_if_ended(run) for run in oldest[:_DESCRIBED_AT_ONCE]))
-
-    async def _close_if_ended(self, run: Run) -> None:
+    async def _close_if_ended(self, run_id: str, steps: int) -> None:
+        """Close the record of a run whose workflow is over without having said so."""
         try:
-            status = (await self._client.get_workflow_handle(run.id).describe()).status
+            status = (await self._client.get_workflow_handle(run_id).describe()).status
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             status = None
         ending = _ENDINGS.get(status)
         if ending is not None:
-            status_name, reason = ending
-            await self._runs.end_run(
-                EndRun.model_validate(
-                    {
-                        "run_id": run.id,
-                        "status": status_name,
-                        "reason": reason,
-                        "steps": run.steps,
-                        "item": -1,
-                    }
-                )
-            )
-        else:
-            await self._store.runs.update(run.id)
+            end = {"run_id": run_id, "status": ending[0], "reason": ending[1], "steps": steps, "item": -1}
+            await self._runs.end_run(EndRun.model_validate(end))
 
     async def _signal(self, run_id: str, signal: str, *arguments: str) -> None:
         handle = self._client.get_workflow_handle(run_id)
@@ -143,17 +126,13 @@ _ENDINGS: dict[WorkflowExecutionStatus | None, tuple[str, str]] = {
 }
 
 
-def waits_for(run: Run, kind: str) -> str:
+def waits_for(run: WatchedRun, kind: str) -> str:
     """The scope that a run waits for, '' when it waits for nothing of this kind."""
     found = _WAITS_FOR.match(run.waiting_for)
     return found[2] if found is not None and found[1] == kind else ""
 
 
-def _stops_on_switch(run: Run) -> bool:
-    return bool(run.spec) and RunSnapshot.model_validate(run.spec).agent.on_switch == "stop"
-
-
-def _kill_names(run: Run) -> tuple[str, str]:
+def _kill_names(run: WatchedRun) -> tuple[str, str]:
     return "kill:global", f"kill:agent:{run.agent}"
 
 

@@ -58,6 +58,16 @@ class RunEvent:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class WatchedRun:
+    """A live run that waits for something, or that a switch of its agent ends."""
+
+    id: str
+    agent: str
+    waiting_for: str
+    stops_on_switch: bool
+
+
 class Runs:
     """The table of runs and what happened in them."""
 
@@ -140,6 +150,16 @@ class Runs:
         if before is not None:
             query = query.where(runs.c.started_at < before)
         return [_run(row) for row in await self._database.query(query)]
+
+    async def watched(self, *, limit: int = 5_000) -> Sequence[WatchedRun]:
+        """Live runs that wait, or that a switch ends; those that changed longest ago first."""
+        rows = await self._database.rows("watched_runs", limit=limit)
+        return [WatchedRun(**row) for row in rows]
+
+    async def oldest(self, *, idle_seconds: float, limit: int = 50) -> Sequence[tuple[str, int]]:
+        """Live runs that nobody has changed or looked at for that long: (id, steps). Looking touches them."""
+        rows = await self._database.rows("look_at_oldest_runs", idle=idle_seconds, limit=limit)
+        return [(row["id"], row["steps"]) for row in rows]
 
     async def record(self, run_id: str, kind: str, key: str, body: Mapping[str, Any]) -> bool:
         """Remember an event of a run, once per (run, key); True when it was new."""

@@ -48,7 +48,8 @@ class Factory:
         return await (await self.start(agent, task, **given)).result()
 
     async def status(self, handle: Handle) -> RunStatus:
-        return await handle.query("status", result_type=RunStatus)
+        status: RunStatus = await handle.query("status", result_type=RunStatus)
+        return status
 
     async def until_waiting(self, handle: Handle, cause: str) -> str:
         """Wait until the run waits for this cause; returns what it says."""

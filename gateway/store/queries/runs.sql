@@ -35,3 +35,17 @@ RETURNING id
 SELECT run_id, kind, key, body, at FROM run_events
 WHERE run_id = %(run_id)s AND kind = coalesce(%(kind)s::text, kind)
 ORDER BY id
+
+-- What the enforcer looks at every second: only runs that wait, and those that a switch ends.
+-- name: watched_runs
+SELECT id, agent, waiting_for, coalesce(spec #>> '{agent,on_switch}', '') = 'stop' AS stops_on_switch
+FROM runs
+WHERE ended_at IS NULL AND (waiting_for <> '' OR spec #>> '{agent,on_switch}' = 'stop')
+ORDER BY updated_at LIMIT %(limit)s
+
+-- Touches the runs that changed longest ago, so that the next look takes others.
+-- name: look_at_oldest_runs
+UPDATE runs SET updated_at = now()
+WHERE id IN (SELECT id FROM runs WHERE ended_at IS NULL AND updated_at < now() - make_interval(secs => %(idle)s)
+             ORDER BY updated_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING id, steps
