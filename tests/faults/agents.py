@@ -11,7 +11,7 @@ from tests.integration.world import config
 
 LEASE_SECONDS = 1.0
 GRACE_SECONDS = 0.5
-LOST_AFTER_SECONDS = 4.0
+LOST_AFTER_SECONDS = 3.0
 _TOOLS = ("list_files", "read_file", "write_file")
 _LIMITS = RunLimits(lost_after_seconds=LOST_AFTER_SECONDS, call_timeout_seconds=20)
 _MODELS = {
