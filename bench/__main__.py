@@ -1,0 +1,56 @@
+"""`python -m bench [BENCH ...] [--json] [--quick]`: measure, then print a table or JSON."""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import uvloop
+
+from bench import authority, history, kill, memory, steps
+from bench.report import Figure, Section, load, machine, table
+
+Bench = Callable[[bool], Awaitable[Sequence[Figure]]]
+_BENCHES: dict[str, Bench] = {
+    "authority": authority.measure,
+    "steps": steps.measure,
+    "kill": kill.measure,
+    "history": history.measure,
+    "memory": memory.measure,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("bench", nargs="*", choices=[[], *_BENCHES], help="which; all of them by default")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the work: for trying it out")
+    given = parser.parse_args()
+    sections = uvloop.run(_run(given.bench or list(_BENCHES), given.quick))
+    if given.json:
+        json.dump(_document(sections), sys.stdout, indent=2)
+        print()
+    else:
+        table(sections)
+
+
+async def _run(names: Sequence[str], quick: bool) -> list[Section]:
+    sections = []
+    for name in names:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        before, started = load(), time.monotonic()
+        figures = await _BENCHES[name](quick)
+        sections.append(Section(name, figures, time.monotonic() - started, before, load()))
+        await asyncio.sleep(0)
+    return sections
+
+
+def _document(sections: Sequence[Section]) -> dict[str, Any]:
+    return {"machine": machine(), "benches": {section.bench: section.as_json() for section in sections}}
+
+
+if __name__ == "__main__":
+    main()

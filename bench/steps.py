@@ -1,0 +1,77 @@
+"""Steps of supervised runs beside a bare Temporal loop with as many activities per step.
+
+The bare loop buys nothing and remembers nothing. Beside it stands the same loop with a plain,
+unsupervised streaming call to the same simulated provider in each step: what it costs to ask at all.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+
+from bench.bare import RUNS, BareLoop
+from bench.report import Figure
+from bench.world import World, median, worker, world
+
+_STEPS_ALONE, _STEPS_TOGETHER, _RUNS = 60, 20, 50
+Run = Callable[[int], Awaitable[None]]
+
+
+async def measure(quick: bool) -> Sequence[Figure]:
+    """Milliseconds a step of one run, steps a second of fifty; each kind in turn, the median of rounds."""
+    rounds = 1 if quick else 5
+    async with world() as here, worker(here), worker(here, "bare"):
+        kinds: dict[str, Run] = {
+            "bare": lambda steps: _bare(here, steps, "no_model"),
+            "plain": lambda steps: _bare(here, steps, "plain_model"),
+            "supervised": lambda steps: here.finished(f"steps-{steps}"),
+        }
+        for run in kinds.values():
+            await run(10)  # warm: caches, connections, compiled scripts
+        alone = {name: list[float]() for name in kinds}
+        together = {name: list[float]() for name in kinds}
+        for _ in range(rounds):
+            for name, run in kinds.items():
+                alone[name].append(await _alone(run))
+        for _ in range((rounds + 1) // 2):
+            for name, run in kinds.items():
+                together[name].append(await _together(run))
+    return _figures(
+        {name: median(values) for name, values in alone.items()},
+        {name: median(values) for name, values in together.items()},
+    )
+
+
+def _figures(alone: dict[str, float], together: dict[str, float]) -> list[Figure]:
+    return [
+        Figure("1 run, bare loop", alone["bare"], "ms/step"),
+        Figure("1 run, bare loop with a plain model call", alone["plain"], "ms/step"),
+        Figure("1 run, supervised", alone["supervised"], "ms/step"),
+        Figure("1 run, supervised / bare", alone["supervised"] / alone["bare"], "x", at_most=1.5),
+        Figure("1 run, supervised / plain model call", alone["supervised"] / alone["plain"], "x"),
+        Figure("50 runs, bare loop", together["bare"], "steps/s"),
+        Figure("50 runs, bare loop with a plain model call", together["plain"], "steps/s"),
+        Figure("50 runs, supervised", together["supervised"], "steps/s"),
+        Figure("50 runs, supervised / bare", together["supervised"] / together["bare"], "x", at_least=0.7),
+        Figure("50 runs, supervised / plain model call", together["supervised"] / together["plain"], "x"),
+    ]
+
+
+async def _alone(run: Run) -> float:
+    """Milliseconds a step, its share of opening and closing the run included."""
+    started = time.perf_counter()
+    await run(_STEPS_ALONE)
+    return (time.perf_counter() - started) * 1000 / _STEPS_ALONE
+
+
+async def _together(run: Run) -> float:
+    """Steps a second over all runs."""
+    started = time.perf_counter()
+    await asyncio.gather(*(run(_STEPS_TOGETHER) for _ in range(_RUNS)))
+    return _RUNS * _STEPS_TOGETHER / (time.perf_counter() - started)
+
+
+async def _bare(here: World, steps: int, model: str) -> None:
+    await here.client.execute_workflow(
+        BareLoop.run, args=[steps, model], id=f"bare-{uuid.uuid4().hex[:8]}", task_queue=RUNS
+    )
