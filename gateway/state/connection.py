@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -25,13 +26,19 @@ class InvalidArgument(ConfigurationError):
 
 
 class Connection:
-    """A bounded pool of connections to one Redis or Valkey, and the scripts."""
+    """A bounded pool of connections to one Redis or Valkey, and the scripts.
+
+    A server that restarted has dropped every connection, so that the greeting of new ones comes
+    before any decision of the new server: there the epoch is closed (I8).
+    """
 
     def __init__(self, url: str, prefix: str) -> None:
         self.keys = Keys(prefix)
         self._scripts: dict[str, Script] = load_scripts()
+        self._url = url
         pool = BlockingConnectionPool.from_url(
             url,
+            redis_connect_func=self._greet,
             max_connections=MAX_CONNECTIONS,
             # Timeouts and retries are in call(): with a socket_timeout redis-py sends by
             # asyncio.wait_for, which up to Python 3.11 can swallow a cancellation.
@@ -49,7 +56,7 @@ class Connection:
 
         Raises ConfigurationError, or StateUnavailable when nothing answers.
         """
-        info: dict[str, Any] = await self.call(self.redis.info)
+        info = await self.call(self._info)
         if info.get("cluster_enabled") or info.get("redis_mode") == "cluster":
             raise ConfigurationError(
                 "CURB_REDIS_URL: Redis Cluster is not supported, because one decision reads and writes the "
@@ -84,6 +91,21 @@ class Connection:
             except exceptions.RedisError as error:
                 raise _refused(error) from error
         raise AssertionError("unreachable")
+
+    async def _info(self) -> dict[str, Any]:
+        """By a connection of its own, because a server that is too old has no ear for the greeting."""
+        async with Redis.from_url(self._url, socket_timeout=None) as plain:
+            return dict(await plain.info())
+
+    async def _greet(self, connection: AbstractConnection) -> None:
+        """Before a new connection is used: is this still the server that the epoch was opened on?"""
+        try:
+            await connection.on_connect()
+            await connection.send_command("EVAL", self._scripts["greet"].source, 0, self.keys.prefix)
+            await connection.read_response()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
 
     async def _evaluate(self, script: Script, arguments: tuple[str, ...]) -> Any:
         try:

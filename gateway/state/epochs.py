@@ -40,7 +40,7 @@ class EpochKeeper:
 
     async def close_epoch(self, reason: str) -> None:
         """Close admission for everybody."""
-        await self._connection.run("close_epoch", json.dumps({"reason": reason}))
+        await self._shut(reason)
 
     async def open_epoch(self, snapshot: EpochSnapshot) -> None:
         """Replace what Redis knows by the snapshot, in bounded chunks, then open admission.
@@ -52,13 +52,22 @@ class EpochKeeper:
             raise ConfigurationError(
                 f"epoch {snapshot.epoch} is not new: {self._decisions.seen[0]} has been seen already"
             )
-        await self.close_epoch("the budgets are being rebuilt")
+        server = await self._shut("the budgets are being rebuilt")
         await self._clear()
         await self._load(snapshot)
-        reply = await self._connection.run("open_epoch", json.dumps({"epoch": snapshot.epoch}))
+        reply = await self._connection.run(
+            "open_epoch", json.dumps({"epoch": snapshot.epoch, "server": server})
+        )
+        if reply[0] == "restarted":
+            raise StateUnavailable("Redis was restarted or failed over while the budgets were being loaded")
         if reply[0] != "opened":
             raise StateUnavailable(f"another process opened epoch {reply[1]} meanwhile")
         self._decisions.note_seen(snapshot.epoch, 0)
+
+    async def _shut(self, reason: str) -> str:
+        """Close admission; the run id of the server that it was closed on."""
+        reply = await self._connection.run("close_epoch", json.dumps({"reason": reason}))
+        return str(reply[4])
 
     async def _clear(self) -> None:
         prefix = _escaped(self._connection.keys.prefix)

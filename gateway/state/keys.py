@@ -26,6 +26,7 @@ class KeyRule:
 KEYS: tuple[KeyRule, ...] = (
     KeyRule("epoch", "rule", "present while admission is open; deleted when it closes"),
     KeyRule("seq", "rule", "the number of the last decision; set back when an epoch opens"),
+    KeyRule("server", "rule", "the server, by its run id, that the epoch was opened on"),
     KeyRule("closed", "rule", "why admission is closed; deleted when an epoch opens"),
     KeyRule("limits", "rule", "the table of limits; replaced as a whole"),
     KeyRule("limits_version", "rule", "the version of that table"),

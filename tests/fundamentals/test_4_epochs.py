@@ -86,6 +86,18 @@ async def test_a_redis_thrown_back_in_time_is_noticed_and_closed_for_everybody(
     assert "thrown back" in (await refused(newcomer, ask("c4", 10, DAY))).detail
 
 
+async def test_an_epoch_of_another_server_is_closed_by_the_first_connection(
+    authority: Authority, connect: Connect, raw: Any
+) -> None:
+    """A restart, or a failover to a replica: the last second of writes may be missing."""
+    await spend(authority, "c1", 10, DAY)
+    await raw.set("curb:server", "another")
+    newcomer = await connect("p2")
+    for process in (newcomer, authority):
+        refusal = await refused(process, ask("c2", 10, DAY))
+        assert (refusal.kind, "restarted or failed over" in refusal.detail) == (RefusalKind.UNAVAILABLE, True)
+
+
 async def test_a_newcomer_that_was_told_by_the_ledger_notices_too(
     authority: Authority, connect: Connect
 ) -> None:
