@@ -1,5 +1,7 @@
 """The gateway activity: one step's model call."""
 
+from dataclasses import replace
+
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -39,7 +41,11 @@ class LlmActivities:
                 snapshot = await self._deps.snapshots.get(call.run_id)
                 prompt = _Prompt(self._deps, snapshot)
                 outcome = await self._deps.gateway.complete(
-                    self._call(call, snapshot, prompt, f"run:{info.workflow_run_id}:{info.activity_id}")
+                    replace(
+                        self._call(call, snapshot, prompt),
+                        key=_call_key(info, call),
+                        retried=call.recheck or info.attempt > 1,
+                    )
                 )
                 return await self._result(call, snapshot, prompt, outcome)
             except NotFound as error:
@@ -51,10 +57,10 @@ class LlmActivities:
                 return CallResult(refused=Refused.of(detail))
 
     @staticmethod
-    def _call(call: ModelCall, snapshot: RunSnapshot, prompt: "_Prompt", key: str) -> Call:
+    def _call(call: ModelCall, snapshot: RunSnapshot, prompt: "_Prompt") -> Call:
         timeout = snapshot.agent.limits.call_timeout_seconds
         return Call(
-            key=key,
+            key="",
             caller=snapshot.caller(call.step),
             request=prompt.load,
             tier=snapshot.agent.tier,
@@ -134,6 +140,16 @@ class _Prompt:
             max_output_tokens=agent.max_output_tokens,
             temperature=agent.temperature,
         )
+
+
+def _call_key(info: activity.Info, call: ModelCall) -> str:
+    """One key for a step, however often it is asked: an answer stored once is never bought again.
+
+    A second agent in a workflow of the user's own counts steps of its own.
+    """
+    mine = call.run_id == info.workflow_id
+    step = str(call.step) if mine else f"{call.run_id}:{call.step}"
+    return f"run:{info.workflow_run_id}:{step}"
 
 
 def _tool_refs(completion: Completion) -> tuple[ToolRef, ...]:

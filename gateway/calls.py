@@ -132,7 +132,8 @@ class Call:
     run_budget_nano_usd: the run's launch budget (None: no run budget); those of the runs above it
     and the agent's own daily budget likewise: they hold where the authority knows no limit of just
     that scope. conversation_id: where the answer is stored ('' outside of a run). recheck: an
-    earlier ask of the same step was refused and is on record.
+    earlier ask of the same step was refused and is on record. retried: there may be attempts of
+    this call already, perhaps so old that only Postgres knows them.
     """
 
     key: str
@@ -144,6 +145,7 @@ class Call:
     agent_daily_budget_nano_usd: int | None = None
     conversation_id: str = ""
     recheck: bool = False
+    retried: bool = False
     timeout_seconds: float = 60.0
     total_timeout_seconds: float = 180.0
     max_attempts: int = 3

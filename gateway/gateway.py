@@ -95,9 +95,11 @@ class Gateway:
         if stored is not None:
             return await self.replayed(stored)
         request = await call.load_request()
+        known = await self.store.attempts.of_call(call.key) if call.retried else []
+        used = max((row["number"] for row in known), default=0)
         try:
             async with asyncio.timeout(call.total_timeout_seconds):
-                outcome = await _Purchase(self, call, request).run()
+                outcome = await _Purchase(self, call, request, used).run()
         except TimeoutError:
             outcome = _unavailable(
                 f"no answer within {call.total_timeout_seconds:g} s over all attempts", attempts=1
@@ -168,21 +170,24 @@ class Gateway:
             return known
         return ceiling_price(deployment.provider, deployment.model, deployment.ceiling_nano_usd_per_mtok)
 
-    def ask(self, call: Call, option: Option, queued_ms: int, *, downgrade: bool) -> Ask:
-        """What the authority is asked for: the row to open and the budgets to hold it in."""
+    def ask(self, call: Call, option: Option, queued_ms: int, *, used: int, downgrade: bool) -> Ask:
+        """What the authority is asked for: the row to open and the budgets to hold it in.
+
+        used: the highest number of an attempt of this call that is known to Postgres.
+        """
         ratio = self.config.downgrade_at_ratio
         return Ask(
-            opened=self._opened(call, option, queued_ms),
+            opened=self._opened(call, option, queued_ms, used),
             lines=self._scoping.lines(call, option.tier, option.deployment, queued_ms),
             downgrade_at_ratio=ratio if downgrade and self._scoping.is_dear(option.tier) else None,
         )
 
-    def _opened(self, call: Call, option: Option, queued_ms: int) -> Opened:
+    def _opened(self, call: Call, option: Option, queued_ms: int, used: int) -> Opened:
         caller = call.caller
         return Opened(
             attempt_id="",
             call_key=call.key,
-            number=0,
+            number=used,
             process_id=self._process_id,
             agent=caller.agent,
             tier=call.tier,
@@ -291,6 +296,7 @@ class _Purchase:
     gateway: Gateway
     call: Call
     request: ModelRequest
+    used: int
     queued_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     attempts: int = 0
     excluded: set[str] = field(default_factory=set)
@@ -308,7 +314,7 @@ class _Purchase:
                 tier = cheaper
                 continue
             answer = await self.gateway.authority.admit(
-                self.gateway.ask(self.call, option, self.queued_ms, downgrade=downgrade)
+                self.gateway.ask(self.call, option, self.queued_ms, used=self.used, downgrade=downgrade)
             )
             if isinstance(answer, Reservation):
                 outcome = await self._spend(option, answer)
@@ -389,7 +395,9 @@ class _Purchase:
 
     async def _refused(self, option: Option, refusal: Refusal) -> Refusal:
         if refusal.kind in _WORTH_A_ROW and not self.call.recheck:
-            opened = self.gateway.ask(self.call, option, self.queued_ms, downgrade=False).opened
+            opened = self.gateway.ask(
+                self.call, option, self.queued_ms, used=self.used, downgrade=False
+            ).opened
             with contextlib.suppress(StateUnavailable):
                 await self.gateway.authority.refuse(opened, refusal)
         return replace(refusal, attempts=self.attempts)
