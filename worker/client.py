@@ -43,6 +43,7 @@ from gateway.errors import ConfigurationError, CurbError, NotFound
 from gateway.policy.money import decimal_usd, usd
 from gateway.state.authority import Authority
 from gateway.store import Run, Store
+from workflows.agent_run import AgentRun
 from workflows.messages import Answer, Deny, RunInput, RunStatus
 from workflows.queues import RUNS
 
@@ -156,14 +157,20 @@ class Runs:
         """Start a run; the same run_id launched twice is one run.
 
         The task goes into Postgres first, so that workflow history holds no words (I12). Raises
-        ConfigurationError for an agent, an amount or an id that cannot be.
+        ConfigurationError for an agent, an amount or an id that cannot be, and RunRefused for the id of
+        another agent's run.
         """
         _check(launch, self._agents)
         run_id = launch.run_id or f"{launch.agent}-{uuid.uuid4().hex[:10]}"
         conversation_id = f"c-{uuid.uuid5(uuid.NAMESPACE_OID, run_id)}"
         await self._store.conversations.create(run_id, launch.agent, id=conversation_id)
         await self._store.conversations.append(conversation_id, _TASK_KEY, _user(launch.task))
-        return Launched(run_id, existed=not await self._start(launch, run_id, conversation_id))
+        if await self._start(launch, run_id, conversation_id):
+            return Launched(run_id, existed=False)
+        before = await self.record(run_id)
+        if before is not None and before.agent != launch.agent:
+            raise RunRefused(f"run {run_id} is one of agent {before.agent}; choose another --id")
+        return Launched(run_id, existed=True)
 
     async def _start(self, launch: Launch, run_id: str, conversation_id: str) -> bool:
         """Whether this call started it. A token in the memo tells our start from another's."""
@@ -189,7 +196,7 @@ class Runs:
                     task_queue=RUNS,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    memo={"launch": token},
+                    memo={"launch": token, "agent": launch.agent},
                     static_summary=f"{launch.agent} run",
                 )
             except WorkflowAlreadyStartedError:
@@ -224,25 +231,29 @@ class Runs:
             if record is None:
                 raise NotFound(f"there is no run {run_id}; `curb runs` lists them")
             return await self._with_money(_recorded(record))
+        known = _recorded(record) if record else Progress(run_id, await _agent_of(described), "starting")
         closed = _CLOSED_AS.get(described.status) if described.status else None
         if closed is not None:
-            known = _recorded(record) if record else Progress(run_id, "", "")
             return await self._with_money(replace(known, status=closed[0], reason=closed[1], waiting_for={}))
         if described.status is not WorkflowExecutionStatus.RUNNING:
-            return await self._finished(run_id, record)
-        return await self._with_money(await self._asked(run_id, record))
+            return await self._with_money(await self._finished(known))
+        return await self._with_money(await self._asked(known))
 
-    async def _finished(self, run_id: str, record: Run | None) -> Progress:
-        """The workflow is over, so its record is too, unless we read that a moment too early."""
-        newest = await self.record(run_id) or record
-        known = _recorded(newest) if newest else Progress(run_id, "", "completed")
-        return await self._with_money(known)
+    async def _finished(self, known: Progress) -> Progress:
+        """The workflow is over, so its record is too; we had read it a moment too early.
 
-    async def _asked(self, run_id: str, record: Run | None) -> Progress:
-        """Ask the running workflow; the record, when no worker answers."""
-        known = _recorded(record) if record else Progress(run_id, "", "starting")
+        A run that failed before it could be opened never gets a record.
+        """
+        newest = await self.record(known.run_id)
+        if newest is not None:
+            return _recorded(newest)
+        result = await self._temporal.get_workflow_handle_for(AgentRun.run, known.run_id).result()
+        return replace(known, status=result.status, reason=result.reason)
+
+    async def _asked(self, known: Progress) -> Progress:
+        """Ask the running workflow; what is known already, when no worker answers."""
         try:
-            status = await self._temporal.get_workflow_handle(run_id).query(
+            status = await self._temporal.get_workflow_handle(known.run_id).query(
                 "status", result_type=RunStatus, rpc_timeout=_QUERY_SECONDS
             )
         except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
@@ -385,6 +396,11 @@ class Runs:
             return RunClosed(f"run {run_id} has ended")
         because = f" ({record.reason})" if record.reason else ""
         return RunClosed(f"run {run_id} has ended: {record.status}{because}")
+
+
+async def _agent_of(described: WorkflowExecutionDescription) -> str:
+    """The agent of a run that no worker has opened yet; '' if it was started by hand."""
+    return str(await described.memo_value("agent", ""))
 
 
 def _check(launch: Launch, agents: Mapping[str, object] | None) -> None:

@@ -1,0 +1,109 @@
+"""What commands print: one JSON document, or tables for people. Money only ever as exact decimals."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gateway.policy.money import decimal_usd, format_usd
+
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON document on stdout; dollars as decimal strings.")
+]
+Document = Mapping[str, Any]
+
+_COLOURS = {
+    "completed": "green",
+    "running": "cyan",
+    "starting": "cyan",
+    "paused": "yellow",
+    "stopped": "magenta",
+    "killed": "red",
+    "failed": "red",
+    "expired": "red",
+}
+_WIDTH = 200
+_FULL, _EMPTY = "█", "░"
+
+
+def print_json(document: object) -> None:
+    """Exactly one document."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n")
+    sys.stdout.flush()
+
+
+def console() -> Console:
+    """Where people read; wide where there is no terminal, so that a file has whole lines."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+
+
+def say(line: str) -> None:
+    """A line of progress, beside the data."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def table(*columns: str, right: Sequence[str] = (), wrap: Sequence[str] = ()) -> Table:
+    """An empty table in the house's style. right: columns of numbers; wrap: those that give way."""
+    made = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
+    for column in columns:
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column not in wrap,
+        )
+    return made
+
+
+def status_text(status: str) -> Text:
+    """A status in its colour."""
+    return Text(status, style=_COLOURS.get(status, ""))
+
+
+def dollars(nano_usd: int | None) -> str:
+    """For people: exact, `-` where there is no amount."""
+    return "-" if nano_usd is None else format_usd(nano_usd)
+
+
+def usd_text(nano_usd: int | None) -> str | None:
+    """For programs: a decimal string, null where there is no amount."""
+    return None if nano_usd is None else decimal_usd(nano_usd)
+
+
+def bar(used: int, limit: int | None, width: int = 20) -> Text:
+    """How much of a limit is used."""
+    if not limit:
+        return Text("")
+    share = min(used / limit, 1.0)
+    filled = min(width, -(-used * width // limit))
+    colour = "red" if share >= 1 else "yellow" if share >= 0.8 else "green"
+    return Text(_FULL * filled, style=colour).append(_EMPTY * (width - filled), style="dim")
+
+
+def at_text(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def clock(moment: datetime | None) -> str:
+    """For people: local date and time."""
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def shortened(text: str, length: int = 100) -> str:
+    """One line of a text."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return at_text(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
