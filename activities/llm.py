@@ -39,7 +39,7 @@ class LlmActivities:
         async with heartbeating():
             try:
                 snapshot = await self._deps.snapshots.get(call.run_id)
-                prompt = _Prompt(self._deps, snapshot)
+                prompt = _Prompt(self._deps, snapshot, inline=call.inline)
                 outcome = await self._deps.gateway.complete(
                     replace(
                         self._call(call, snapshot, prompt),
@@ -119,9 +119,10 @@ class LlmActivities:
 class _Prompt:
     """The request of a step, assembled from the conversation when it is needed."""
 
-    def __init__(self, dependencies: Dependencies, snapshot: RunSnapshot) -> None:
+    def __init__(self, dependencies: Dependencies, snapshot: RunSnapshot, *, inline: bool) -> None:
         self._deps = dependencies
         self._snapshot = snapshot
+        self._inline = inline  # then nobody carries out tool calls
         self._items: list[Item] | None = None
 
     async def items(self, up_to: int | None = None) -> list[Item]:
@@ -136,7 +137,7 @@ class _Prompt:
         return ModelRequest(
             system=agent.instructions,
             messages=tuple(item.message for item in items),
-            tools=self._snapshot.tools,
+            tools=() if self._inline else self._snapshot.tools,
             max_output_tokens=agent.max_output_tokens,
             temperature=agent.temperature,
         )

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.agents import Agent
 from gateway.policy.refusals import Refusal, RefusalKind
 
+OnBudget = Literal["fail", "pause", "ask"]
+
 
 class Wire(BaseModel):
     """Base of all messages: frozen; unknown fields are refused, so that a typo in the UI is noticed."""
@@ -19,16 +21,23 @@ class Wire(BaseModel):
 
 
 class Parent(Wire):
-    """The runs above a child run, nearest first, with their launch budgets."""
+    """The runs above a child run, nearest first, with their launch budgets, and what each of them
+    does when its budget is exhausted: a child then does the same.
+    """
 
     run_ids: tuple[str, ...]
     budgets_nano_usd: dict[str, int] = Field(default_factory=dict)
+    on_budget: dict[str, OnBudget] = Field(default_factory=dict)
 
 
 class OpenRun(Wire):
-    """What is known when a run starts. budget_usd: dollars as text, '' for the agent's own."""
+    """What is known when a run starts. budget_usd: dollars as text, '' for the agent's own.
+
+    workflow_id: of the workflow that makes the run's calls, where it is not the run id.
+    """
 
     run_id: str
+    workflow_id: str = ""
     temporal_run_id: str
     agent: str
     spec: Agent | None = None
@@ -65,7 +74,7 @@ class RunPlan(Wire):
     max_steps: int
     max_tool_calls: int
     budget_nano_usd: int | None
-    on_budget: Literal["fail", "pause", "ask"]
+    on_budget: OnBudget
     on_switch: Literal["wait", "stop"]
     max_wait_seconds: float
     deadline_seconds: float

@@ -64,6 +64,7 @@ class RunActivities:
         conversation_id = given.conversation_id or f"c-{uuid.uuid5(uuid.NAMESPACE_OID, given.run_id)}"
         snapshot = RunSnapshot(
             run_id=given.run_id,
+            workflow_id=given.workflow_id,
             agent=agent,
             conversation_id=conversation_id,
             mode=self._mode(given.mode, agent),
@@ -111,7 +112,7 @@ class RunActivities:
 
     async def _plan(self, snapshot: RunSnapshot) -> RunPlan:
         agent, limits = snapshot.agent, snapshot.agent.limits
-        tools = {tool.name: _tool_plan(tool) for tool in await self._tools(agent)}
+        tools = {tool.name: _tool_plan(tool, snapshot.mode) for tool in await self._tools(agent)}
         tools |= {name: ToolPlan(kind="delegate", agent=to) for name, to in snapshot.delegates.items()}
         parent = None
         if snapshot.ancestors:
@@ -253,11 +254,13 @@ def run_counter(run_id: str) -> str:
     return counter_name(Scope(ScopeKind.RUN, run_id), Period.RUN, "run")
 
 
-def _tool_plan(tool: Tool) -> ToolPlan:
+def _tool_plan(tool: Tool, mode: Literal["live", "shadow"]) -> ToolPlan:
+    """Nobody is asked to approve what shadow mode will not do."""
+    happens = mode == "live" or not tool.side_effects
     return ToolPlan(
         kind="ask_human" if tool.handled_by_workflow else "tool",
         retryable=tool.idempotent or not tool.side_effects,
-        requires_approval=tool.requires_approval,
+        requires_approval=tool.requires_approval and happens,
     )
 
 

@@ -22,6 +22,7 @@ class RunSnapshot(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     run_id: str
+    workflow_id: str = ""  # of the workflow that makes the calls, where it is not the run id
     agent: Agent
     conversation_id: str
     mode: Literal["live", "shadow"]

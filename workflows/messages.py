@@ -20,6 +20,8 @@ class RunState(Wire):
     prompt_tokens: int = 0
     output_tokens: int = 0
     provider_failures: int = 0
+    last_item: int = -1
+    limit_nano_usd: int = 0  # of the run's own budget, once it was topped up
     paused_by_hand: str = ""
     started_at: float = 0.0
     runs: int = 1  # links of the chain so far

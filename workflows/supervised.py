@@ -12,30 +12,24 @@ bill per answer. It also gets handlers for `kill`, `pause`, `resume`, `wake` and
 has its own.
 """
 
+import asyncio
+import contextlib
 import re
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.messages import (
-        OpenRun,
-        Refused,
-        RunPlan,
-        TopUp,
-        TopUpDone,
-        TopUpTask,
-        Words,
-    )
+    from activities.messages import CallResult, EndRun, OnBudget, OpenRun, Refused, TopUp, TopUpDone, Words
     from activities.runs import RunActivities
     from gateway.agents import Agent
-    from workflows.queues import GATEWAY, RUNS
-    from workflows.retries import OPENING_LOST, QUICK, RECORDS
+    from workflows.queues import GATEWAY
+    from workflows.records import on_record, open_on_record
     from workflows.supervision import RunOver, Supervision, Waiting
+    from workflows.top_ups import check_top_up, raise_budget, with_note
 
-_ATTRIBUTE = "_curb_supervised_sessions"
+_ATTRIBUTE = "_curb_supervised_runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,109 +67,81 @@ async def supervised_model_call(
     Raises ApplicationError (non-retryable; its type is failed, killed, stopped or expired) when there will
     be no answer.
     """
+    runs = _runs_of_this_workflow()
     name = agent if isinstance(agent, str) else agent.name
-    sessions: dict[str, _Session] | None = getattr(workflow.instance(), _ATTRIBUTE, None)
-    if sessions is None:
-        sessions = {}
-        setattr(workflow.instance(), _ATTRIBUTE, sessions)
-    if name not in sessions:
-        sessions[name] = _Session(_run_id(name, first=not sessions))
-        await sessions[name].open(
-            OpenRun(
-                run_id=sessions[name].run_id,
-                temporal_run_id=workflow.info().run_id,
-                agent=name,
-                spec=agent if isinstance(agent, Agent) else None,
-                conversation_id=conversation_id,
-                budget_usd=budget_usd,
-                user=user,
-                team=team,
-                session=session,
-                tags=tags or {},
-            )
+    run_id = runs.id_of(name)
+    session_of_agent = runs.sessions.get(name) or await runs.open(
+        OpenRun(
+            run_id=run_id,
+            workflow_id=workflow.info().workflow_id,
+            temporal_run_id=workflow.info().run_id,
+            agent=name,
+            spec=agent if isinstance(agent, Agent) else None,
+            conversation_id=conversation_id,
+            budget_usd=budget_usd,
+            user=user,
+            team=team,
+            session=session,
+            tags=tags or {},
         )
-    return await sessions[name].call(prompt)
+    )
+    return await session_of_agent.call(prompt)
 
 
-def _run_id(agent: str, *, first: bool) -> str:
-    """The workflow's id; a second agent in the same workflow gets a record of its own."""
-    me = workflow.info().workflow_id
-    return me if first else f"{me}.{re.sub(r'[^A-Za-z0-9._-]', '_', agent)}"
+def _runs_of_this_workflow() -> "_Runs":
+    """Kept on the workflow's own object, so that it lives and is replayed with it."""
+    instance = workflow.instance()
+    runs: _Runs | None = getattr(instance, _ATTRIBUTE, None)
+    if runs is None:
+        runs = _Runs()
+        setattr(instance, _ATTRIBUTE, runs)
+        runs.listen()
+    return runs
 
 
 @dataclass
-class _Session:
-    """The calls of one workflow as one agent."""
+class _Runs:
+    """The calls of one workflow: one run on the books for each agent that it calls."""
 
-    run_id: str
-    step: int = 0
-    killed: str = ""
     waiting: Waiting = field(default_factory=lambda: Waiting(lambda: None))
-    plan: RunPlan | None = None
-    supervision: Supervision | None = None
+    sessions: dict[str, "_Session"] = field(default_factory=dict)
+    _ids: dict[str, str] = field(default_factory=dict)
 
-    async def open(self, given: OpenRun) -> None:
-        self._listen()
+    def id_of(self, agent: str) -> str:
+        """The workflow's id; a second agent in the same workflow gets a record of its own."""
+        me = workflow.info().workflow_id
+        own = me if not self._ids else f"{me}.{re.sub(r'[^A-Za-z0-9._-]', '_', agent)}"
+        return self._ids.setdefault(agent, own)
+
+    async def open(self, given: OpenRun) -> "_Session":
         try:
-            self.plan = await workflow.execute_activity_method(
-                RunActivities.open_run,
-                given,
-                task_queue=RUNS,
-                start_to_close_timeout=timedelta(seconds=90),
-                heartbeat_timeout=OPENING_LOST,
-                retry_policy=RECORDS,
-            )
+            plan = await open_on_record(given)
         except ActivityError as error:
             raise ApplicationError(str(error.cause), type="failed", non_retryable=True) from error
-        self.supervision = Supervision(
-            self.plan, self.waiting, self._out_of_budget, task_queue=GATEWAY, run_id=self.run_id, inline=True
+        session = _Session(given.run_id, plan.max_steps, self.waiting)
+        session.supervision = Supervision(
+            plan,
+            self.waiting,
+            session.out_of_budget,
+            task_queue=GATEWAY,
+            run_id=given.run_id,
+            inline=True,
         )
+        return self.sessions.setdefault(given.agent, session)
 
-    async def call(self, prompt: str) -> SupervisedAnswer:
-        assert self.plan is not None
-        assert self.supervision is not None
-        if self.step >= self.plan.max_steps:
-            raise ApplicationError(
-                f"max_steps: {self.plan.max_steps} steps are used up", type="stopped", non_retryable=True
-            )
-        self.step += 1
-        if prompt:
-            await workflow.execute_activity_method(
-                RunActivities.say,
-                Words(run_id=self.run_id, key=f"say:{self.step}", text=prompt),
-                task_queue=RUNS,
-                start_to_close_timeout=QUICK,
-                retry_policy=RECORDS,
-            )
-        try:
-            result = await self.supervision.buy(self.step)
-        except RunOver as over:
-            raise ApplicationError(over.reason, type=over.status, non_retryable=True) from over
-        if result.stop_rule:
-            reason = f"{result.stop_rule}: {result.stop_detail}"
-            raise ApplicationError(reason, type="stopped", non_retryable=True)
-        return SupervisedAnswer(
-            text=result.text,
-            finish_reason=result.finish_reason,
-            deployment=result.deployment,
-            prompt_tokens=result.prompt_tokens,
-            output_tokens=result.output_tokens,
-            cost_nano_usd=result.cost_nano_usd,
-            replayed=result.replayed,
-        )
-
-    async def _out_of_budget(self, refused: Refused) -> None:
-        if self.plan is not None and self.plan.on_budget == "fail":
-            raise RunOver("failed", refused.text)
-
-    def _listen(self) -> None:
+    def listen(self) -> None:
         """Take the messages of a run, where the workflow has no handlers of its own."""
-        handlers = {"kill": self._kill, "pause": self._pause, "resume": self._resume, "wake": self._wake}
-        for name, handler in handlers.items():
+        signals = {
+            "kill": self._kill,
+            "pause": self._pause,
+            "resume": self._resume,
+            "wake": self.waiting.wake,
+        }
+        for name, handler in signals.items():
             if workflow.get_signal_handler(name) is None:
                 workflow.set_signal_handler(name, handler)
         if workflow.get_update_handler("top_up") is None:
-            workflow.set_update_handler("top_up", self._top_up)
+            workflow.set_update_handler("top_up", self._top_up, validator=check_top_up)
 
     def _kill(self, reason: str = "killed by hand") -> None:
         self.waiting.end("killed", reason or "killed by hand")
@@ -186,21 +152,69 @@ class _Session:
     def _resume(self) -> None:
         self.waiting.clear("hand")
 
-    def _wake(self) -> None:
-        self.waiting.wake()
-
     async def _top_up(self, amount: TopUp | str) -> TopUpDone:
-        info = workflow.current_update_info()
-        done = await workflow.execute_activity_method(
-            RunActivities.top_up,
-            TopUpTask(
-                run_id=self.run_id,
-                top_up_id=info.id if info else "",
-                top_up=amount if isinstance(amount, TopUp) else TopUp(usd=amount),
-            ),
-            task_queue=RUNS,
-            start_to_close_timeout=QUICK,
-            retry_policy=RECORDS,
-        )
+        done = await raise_budget(workflow.info().workflow_id, amount)
+        blocked = self.waiting.causes.get("budget", "")
         self.waiting.wake()
-        return done
+        return with_note(done, blocked)
+
+
+@dataclass
+class _Session:
+    """The calls of one workflow as one agent."""
+
+    run_id: str
+    max_steps: int
+    waiting: Waiting
+    step: int = 0
+    supervision: Supervision | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def call(self, prompt: str) -> SupervisedAnswer:
+        """Say something and get the answer; a conversation has one turn at a time."""
+        async with self._turn:
+            return await self._call(prompt)
+
+    async def _call(self, prompt: str) -> SupervisedAnswer:
+        assert self.supervision is not None
+        try:
+            if self.step >= self.max_steps:
+                raise RunOver("stopped", f"max_steps: {self.max_steps} steps are used up")
+            self.step += 1
+            step = self.step
+            if prompt:
+                words = Words(run_id=self.run_id, key=f"say:{step}", text=prompt)
+                await self.waiting.unless_over(on_record(RunActivities.say, words))
+            result = await self.supervision.buy(step)
+            if result.stop_rule:
+                raise RunOver("stopped", f"{result.stop_rule}: {result.stop_detail}")
+        except RunOver as over:
+            await self._close(over)
+            raise ApplicationError(over.reason, type=over.status, non_retryable=True) from over
+        return _answer(result)
+
+    async def out_of_budget(self, refused: Refused, on_budget: OnBudget) -> None:
+        if on_budget == "fail":
+            raise RunOver("failed", refused.text)
+
+    async def _close(self, over: RunOver) -> None:
+        """Write down how the run ended and cut what is in flight. A failed call ends nothing: the
+        workflow may try something else.
+        """
+        if over.status == "failed":
+            return
+        end = EndRun(run_id=self.run_id, status=over.status, reason=over.reason, steps=self.step, item=-1)
+        with contextlib.suppress(ActivityError):
+            await on_record(RunActivities.end_run, end)
+
+
+def _answer(result: CallResult) -> SupervisedAnswer:
+    return SupervisedAnswer(
+        text=result.text,
+        finish_reason=result.finish_reason,
+        deployment=result.deployment,
+        prompt_tokens=result.prompt_tokens,
+        output_tokens=result.output_tokens,
+        cost_nano_usd=result.cost_nano_usd,
+        replayed=result.replayed,
+    )

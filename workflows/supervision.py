@@ -5,7 +5,8 @@ Shared by AgentRun and by workflows of the user's own (`supervised_model_call`).
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -14,29 +15,22 @@ from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
 
 with workflow.unsafe.imports_passed_through():
     from activities.llm import LlmActivities
-    from activities.messages import CallResult, ModelCall, Refused, RunPlan
+    from activities.messages import CallResult, ModelCall, OnBudget, Parent, Refused, RunPlan
     from gateway.policy.refusals import RefusalKind
+    from workflows.messages import Status
     from workflows.retries import CALLS
 
 _T = TypeVar("_T")
-_SHORT = frozenset(
-    {
-        RefusalKind.CONTENDED,
-        RefusalKind.THROTTLED,
-        RefusalKind.IN_FLIGHT,
-        RefusalKind.RATE_LIMITED,
-        RefusalKind.PRESSURE,
-    }
-)
+_BUYING = ("budget", "switch", "provider")
 _MAX_PROVIDER_FAILURES = 30
 
 
 class RunOver(Exception):
     """The run cannot go on: how it ends and why."""
 
-    def __init__(self, status: str, reason: str) -> None:
+    def __init__(self, status: Status, reason: str) -> None:
         super().__init__(f"{status}: {reason}")
-        self.status = status
+        self.status: Status = status
         self.reason = reason
 
 
@@ -44,7 +38,7 @@ class Waiting:
     """What the run waits for, by cause; it goes on when nothing is left.
 
     Causes are hand, switch, budget, approval, question and provider. `changed` is called with
-    every change, to keep the UI's text and the run's record true.
+    every change, to keep true what people see.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -58,15 +52,24 @@ class Waiting:
             self.causes[cause] = text
             self._changed()
 
-    def clear(self, cause: str) -> None:
-        if self.causes.pop(cause, None) is not None:
+    def clear(self, *causes: str) -> None:
+        if [self.causes.pop(cause) for cause in causes if cause in self.causes]:
+            self._changed()
+
+    def only(self, among: Sequence[str], cause: str, text: str) -> None:
+        """Of these causes only one stands, and this one."""
+        before = dict(self.causes)
+        for each in among:
+            self.causes.pop(each, None)
+        self.causes[cause] = text
+        if self.causes != before:
             self._changed()
 
     def wake(self) -> None:
         """Something changed: whoever waits should look again now."""
         self._wakes += 1
 
-    def end(self, status: str, reason: str) -> None:
+    def end(self, status: Status, reason: str) -> None:
         """Whoever waits here, now or later, gets RunOver."""
         self._over = RunOver(status, reason)
 
@@ -100,22 +103,36 @@ class Waiting:
             raise self._over
 
 
+@dataclass
+class _Refusals:
+    """What has happened since this step was first refused. since: workflow time."""
+
+    rounds: int = 0
+    since: float = 0.0
+    told: bool = False  # that a run's budget is exhausted
+
+    @property
+    def waited(self) -> float:
+        return workflow.time() - self.since
+
+
 class Supervision:
     """Buys the model calls of one run.
 
-    on_exhausted(refused): called when the run's own budget is exhausted, before waiting; it may
-    raise RunOver, or escalate.
+    on_exhausted(refused, on_budget): called once a step when the budget of the run or of a run
+    above it is exhausted, with what that run wants done; it may raise RunOver, or escalate.
     """
 
     def __init__(
         self,
         plan: RunPlan,
         waiting: Waiting,
-        on_exhausted: Callable[[Refused], Awaitable[None]],
+        on_exhausted: Callable[[Refused, OnBudget], Awaitable[None]],
         *,
         task_queue: str,
         run_id: str,
         inline: bool = False,
+        parent: Parent | None = None,
         provider_failures: int = 0,
     ) -> None:
         self._plan = plan
@@ -124,25 +141,25 @@ class Supervision:
         self._task_queue = task_queue
         self._run_id = run_id
         self._inline = inline
+        self._above = parent.on_budget if parent is not None else {}
         self.provider_failures = provider_failures
 
     async def buy(self, step: int) -> CallResult:
         """Return the step's answer. Raises RunOver when there will never be one."""
-        rounds, waited_since = 0, 0.0
+        refusals = _Refusals()
         while True:
             await self._waiting.until_clear("hand")
-            call = ModelCall(run_id=self._run_id, step=step, recheck=rounds > 0, inline=self._inline)
+            recheck = refusals.rounds > 0
+            call = ModelCall(run_id=self._run_id, step=step, recheck=recheck, inline=self._inline)
             result = await self._waiting.unless_over(self._ask(call))
             if result.error:
                 raise RunOver("failed", result.error)
             if result.refused is None:
-                self._waiting.clear("budget")
-                self._waiting.clear("switch")
-                self._waiting.clear("provider")
+                self._waiting.clear(*_BUYING)
                 return result
-            waited_since = waited_since or workflow.time()
-            await self._wait_out(result, result.refused, rounds, workflow.time() - waited_since)
-            rounds += 1
+            refusals.since = refusals.since or workflow.time()
+            await self._wait_out(result, result.refused, refusals)
+            refusals.rounds += 1
 
     async def _ask(self, call: ModelCall) -> CallResult:
         try:
@@ -162,61 +179,56 @@ class Supervision:
                 raise RunOver("failed", f"model call: {str(cause)[:300]}") from error
             raise
 
-    async def _wait_out(self, result: CallResult, refused: Refused, rounds: int, waited: float) -> None:
+    async def _wait_out(self, result: CallResult, refused: Refused, refusals: _Refusals) -> None:
         """Wait as long as this kind of refusal deserves, or raise RunOver."""
         kind = refused.kind
         if kind in (RefusalKind.NEVER_FITS, RefusalKind.INVALID):
             raise RunOver("failed", refused.text)
         if kind is RefusalKind.EXHAUSTED:
-            await self._wait_for_money(refused, rounds, waited)
+            await self._wait_for_money(refused, refusals)
         elif kind is RefusalKind.SWITCHED:
-            await self._wait_for_switch(refused, rounds)
+            await self._wait_for_switch(refused, refusals.rounds)
         elif kind is RefusalKind.UNAVAILABLE:
-            await self._wait_for_servers(result, refused, rounds)
-        elif kind in _SHORT:
-            await self._waiting.sleep(min(_until(refused, default=1.0), 2.0**rounds, 30.0))
+            await self._wait_for_servers(result, refused, refusals.rounds)
+        else:  # somebody else is at it: a matter of seconds, worth no words
+            self._waiting.clear(*_BUYING)
+            await self._waiting.sleep(min(_until(refused, default=1.0), 2.0**refusals.rounds, 30.0))
 
-    async def _wait_for_money(self, refused: Refused, rounds: int, waited: float) -> None:
-        own = refused.scope == f"run:{self._run_id}"
-        if own and rounds == 0:
-            await self._on_exhausted(refused)
-        if refused.period == "run":
-            left = self._plan.max_wait_seconds - waited
-            if left <= 0:
-                raise RunOver(
-                    "expired", f"no top-up within {self._plan.max_wait_seconds:g} s: {refused.text}"
-                )
-            seconds = min(left, _backoff(rounds))
-        else:
-            seconds = min(_until(refused, default=60.0) + 0.05, _backoff(rounds))
-        self._waiting.set("budget", refused.text)
-        await self._waiting.sleep(seconds)
+    async def _wait_for_money(self, refused: Refused, refusals: _Refusals) -> None:
+        if refused.period != "run":
+            self._waiting.only(_BUYING, "budget", refused.text)
+            seconds = min(_until(refused, default=60.0) + 0.05, _backoff(refusals.rounds))
+            await self._waiting.sleep(seconds)
+            return
+        if not refusals.told:
+            refusals.told = True
+            owner = refused.scope.removeprefix("run:")
+            await self._on_exhausted(refused, self._above.get(owner, self._plan.on_budget))
+        patience = self._plan.max_wait_seconds
+        if refusals.waited >= patience:
+            raise RunOver("expired", f"no top-up within {patience:g} s: {refused.text}")
+        self._waiting.only(_BUYING, "budget", refused.text)
+        await self._waiting.sleep(min(patience - refusals.waited, _backoff(refusals.rounds)))
 
     async def _wait_for_switch(self, refused: Refused, rounds: int) -> None:
-        if (
-            self._plan.on_switch == "stop"
-            and "auto:budget:" not in refused.text
-            and refused.scope.startswith(("global", "agent:"))
-        ):
+        if self._plan.on_switch == "stop" and _is_kill(refused):
             raise RunOver("killed", refused.text)
-        self._waiting.set("switch", refused.text)
+        self._waiting.only(_BUYING, "switch", refused.text)
         # A call that was cut in flight asks again at once: the refusal of admission says until when.
-        seconds = (
-            0.1 if result_was_cut(refused, rounds) else min(_until(refused, default=900.0), _backoff(rounds))
-        )
-        await self._waiting.sleep(seconds)
+        cut = rounds == 0 and refused.retry_at_ms is None
+        await self._waiting.sleep(0.1 if cut else min(_until(refused, default=900.0), _backoff(rounds)))
 
     async def _wait_for_servers(self, result: CallResult, refused: Refused, rounds: int) -> None:
         self.provider_failures += result.attempts
         if self.provider_failures >= _MAX_PROVIDER_FAILURES:
             raise RunOver("failed", f"{self.provider_failures} attempts at providers failed: {refused.text}")
-        self._waiting.set("provider", refused.text)
+        self._waiting.only(_BUYING, "provider", refused.text)
         await self._waiting.sleep(min(max(_until(refused, default=1.0), 2.0 ** min(rounds, 6)), 60.0))
 
 
-def result_was_cut(refused: Refused, rounds: int) -> bool:
-    """A cut in flight carries no expiry and comes first; admission's own refusal follows."""
-    return rounds == 0 and refused.retry_at_ms is None and refused.kind is RefusalKind.SWITCHED
+def _is_kill(refused: Refused) -> bool:
+    """A switch that somebody set for this agent or for all, not one that a budget set until its reset."""
+    return refused.scope.startswith(("global", "agent:")) and "auto:budget:" not in refused.text
 
 
 def _until(refused: Refused, default: float) -> float:
