@@ -20,7 +20,7 @@ from gateway.policy.money import MAX_NANO_USD, usd
 from gateway.policy.refusals import Refusal
 from gateway.policy.scopes import BudgetLine, Period, Scope, ScopeKind, Window
 from gateway.state.authority import Ask, Authority, BudgetState, EpochSnapshot, Reservation
-from gateway.state.keys import KEYS, SWITCHES, Keys
+from gateway.state.keys import KEYS, OPEN_STATES, SWITCHES, Keys
 
 DATABASE = 9
 HOUR_MS = 3_600_000
@@ -82,7 +82,7 @@ async def _may_stay(redis: Any, key: str) -> bool:
     assert len(rules) == 1, f"{key} is not (exactly once) in gateway.state.keys"
     if rules[0].lifetime == "rule" or await redis.pttl(key) > 0:
         return True
-    return key.startswith(KEY("a:")) and await redis.hget(key, "state") in ("pending", "in_doubt")
+    return key.startswith(KEY("a:")) and await redis.hget(key, "state") in OPEN_STATES
 
 
 # Asking

@@ -37,7 +37,7 @@ KEYS: tuple[KeyRule, ...] = (
     KeyRule("switches", "rule", "switches as last seen; an entry goes with its switch"),
     KeyRule("paused", "rule", "agents paused for their daily budget; pruned when limits change"),
     KeyRule("c:*", "ttl", "a counter: end of its window + 40 days; a run's: 35 days after its last calls"),
-    KeyRule("a:*", "ttl", "a reservation: 48 h after it was settled or released; see is_open_reservation"),
+    KeyRule("a:*", "ttl", "a reservation: 48 h after it was settled or released; see below"),
     KeyRule("call:*", "ttl", "attempts of a call: 48 h after the last"),
     KeyRule("live:*", "ttl", "pending attempts of an agent: 1 h after the last was admitted or renewed"),
     KeyRule("v:*", "ttl", "velocity of an agent: its window + 1 minute"),
@@ -77,14 +77,8 @@ class Keys:
     def __call__(self, name: str) -> str:
         return self.prefix + name
 
-    def counter(self, counter: str) -> str:
-        return f"{self.prefix}c:{counter}"
-
     def reservation(self, attempt_id: str) -> str:
         return f"{self.prefix}a:{attempt_id}"
-
-    def call(self, call_key: str) -> str:
-        return f"{self.prefix}call:{call_key}"
 
     def live(self, agent: str) -> str:
         return f"{self.prefix}live:{agent}"

@@ -9,7 +9,6 @@ from gateway.config import GatewayConfig
 from gateway.events import Opened
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.policy.scopes import BudgetLine, Period, Window
-from gateway.state.keys import OPEN_STATES
 from gateway.state.values import Ask, BudgetState, SwitchChange
 
 _OPENED = tuple(field.name for field in fields(Opened))
@@ -115,8 +114,3 @@ def refused_body(opened: Opened, refusal: Refusal) -> str:
     """The body of a `refused` event."""
     numbers = {field.name: getattr(refusal, field.name) for field in fields(Refusal)}
     return json.dumps({**opened_body(opened), "refusal": {**numbers, "kind": refusal.kind.value}})
-
-
-def is_open(state: str | None) -> bool:
-    """Whether a reservation in this state still counts (and so must not expire)."""
-    return state in OPEN_STATES

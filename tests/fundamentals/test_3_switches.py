@@ -185,6 +185,14 @@ async def test_a_raised_limit_lets_the_agent_go_on(authority: Authority, raw: An
     assert (await refused(authority, ask("c3", 1, day))).kind is RefusalKind.SWITCHED
 
 
+async def test_a_raised_limit_leaves_a_switch_set_by_hand(authority: Authority, raw: Any) -> None:
+    await authority.apply_limits(1, {("agent:*", Period.DAY): 100})
+    await spend(authority, "c1", 100, line("agent:coder", None))
+    await raw.set("kill:agent:coder", "manual:x")
+    await authority.apply_limits(2, {("agent:*", Period.DAY): 200})
+    assert await raw.get("kill:agent:coder") == "manual:x"
+
+
 async def test_a_limit_that_is_still_too_low_lifts_nothing(authority: Authority, raw: Any) -> None:
     await authority.apply_limits(1, {("agent:*", Period.DAY): 100})
     await spend(authority, "c1", 100, line("agent:coder", None))

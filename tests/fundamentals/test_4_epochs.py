@@ -142,7 +142,7 @@ async def rebuilt(authority: Authority) -> Authority:
     return authority
 
 
-async def test_a_rebuild_replaces_what_redis_knew(rebuilt: Authority) -> None:
+async def test_a_rebuild_replaces_what_redis_knew(rebuilt: Authority, raw: Any) -> None:
     assert await amounts(rebuilt, AGENT_DAY) == (300, 100, 20)
     assert await amounts(rebuilt, "run:r1|run|run") == (30, 100, 0)
     assert (await counter(rebuilt, AGENT_DAY)).limit_nano_usd == 1050
@@ -150,6 +150,9 @@ async def test_a_rebuild_replaces_what_redis_knew(rebuilt: Authority) -> None:
     assert await rebuilt.close_attempt(settled("ghost#1", 5)) == "unknown"
     assert [state.counter for state in await rebuilt.budgets()] == [AGENT_DAY, "run:r1|run|run"]
     assert rebuilt.seen >= (2, 0)
+    state = await rebuilt.epoch_state()
+    assert (state.open, state.epoch, state.reason) == (True, 2, "")
+    assert await raw.exists("curb:closed") == 0
 
 
 async def test_living_owners_go_on_with_what_they_hold(rebuilt: Authority) -> None:
