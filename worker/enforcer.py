@@ -19,6 +19,7 @@ from gateway.errors import CurbError
 from gateway.state.authority import Authority
 from gateway.store import Store
 from gateway.store.runs import WatchedRun
+from workflows.messages import RunResult, Status
 
 log = structlog.get_logger(__name__)
 
@@ -96,19 +97,36 @@ class Enforcer:
 
     async def _close_if_ended(self, run_id: str, steps: int) -> None:
         """Close the record of a run whose workflow is over without having said so."""
+        end = await self._ending(await self._workflow_of(run_id), run_id, steps)
+        if end is not None:
+            await self._runs.end_run(end)
+
+    async def _ending(self, workflow_id: str, run_id: str, steps: int) -> EndRun | None:
+        """How a workflow ended; None while it goes on."""
+        handle = self._client.get_workflow_handle(workflow_id, result_type=RunResult)
         try:
-            status = (await self._client.get_workflow_handle(run_id).describe()).status
+            found = await handle.describe()
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            status = None
-        ending = _ENDINGS.get(status)
-        if ending is not None:
-            end = {"run_id": run_id, "status": ending[0], "reason": ending[1], "steps": steps, "item": -1}
-            await self._runs.end_run(EndRun.model_validate(end))
+            return _end(run_id, steps, None)
+        if found.status is WorkflowExecutionStatus.COMPLETED and found.workflow_type == "AgentRun":
+            said = await handle.result()
+            return EndRun(
+                run_id=run_id,
+                status=said.status,
+                reason=said.reason,
+                steps=said.steps,
+                item=said.answer_item,
+            )
+        return _end(run_id, steps, found.status) if found.status in _ENDINGS else None
+
+    async def _workflow_of(self, run_id: str) -> str:
+        """The id of the workflow that makes the run's calls; mostly that is the run id."""
+        return str((await self._store.runs.get(run_id)).spec.get("workflow_id") or run_id)
 
     async def _signal(self, run_id: str, signal: str, *arguments: str) -> None:
-        handle = self._client.get_workflow_handle(run_id)
+        handle = self._client.get_workflow_handle(await self._workflow_of(run_id))
         try:
             await handle.signal(signal, args=list(arguments))
         except RPCError as error:
@@ -116,7 +134,7 @@ class Enforcer:
                 raise
 
 
-_ENDINGS: dict[WorkflowExecutionStatus | None, tuple[str, str]] = {
+_ENDINGS: dict[WorkflowExecutionStatus | None, tuple[Status, str]] = {
     WorkflowExecutionStatus.TERMINATED: ("killed", "terminated from Temporal"),
     WorkflowExecutionStatus.CANCELED: ("killed", "cancelled from Temporal"),
     WorkflowExecutionStatus.TIMED_OUT: ("expired", "the workflow timed out"),
@@ -124,6 +142,12 @@ _ENDINGS: dict[WorkflowExecutionStatus | None, tuple[str, str]] = {
     WorkflowExecutionStatus.COMPLETED: ("completed", ""),
     None: ("failed", "its workflow is not known to Temporal any more"),
 }
+
+
+def _end(run_id: str, steps: int, status: WorkflowExecutionStatus | None) -> EndRun:
+    """The end of a workflow that has not said itself how its run ended."""
+    ending, reason = _ENDINGS[status]
+    return EndRun(run_id=run_id, status=ending, reason=reason, steps=steps, item=-1)
 
 
 def waits_for(run: WatchedRun, kind: str) -> str:

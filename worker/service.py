@@ -14,12 +14,13 @@ from prometheus_client import start_http_server
 from temporalio.client import Client
 
 from activities.runs import RunActivities
-from activities.toolbox import Toolbox, agents_in
+from activities.toolbox import Toolbox
 from gateway.agents import Agent
 from gateway.errors import ConfigurationError
 from gateway.state.monitor import Monitor
 from worker.config import Config
 from worker.enforcer import Enforcer, every
+from worker.loading import load
 from worker.settings import Settings
 from worker.temporal import ROLES, build_workers, knows_search_attributes
 from worker.wiring import Parts, Servers, dependencies, open_parts
@@ -41,13 +42,13 @@ async def serve(
 ) -> None:
     """Work until `stop` is set, then finish or settle what is in flight and leave.
 
-    tools: modules or files whose tools and agents are served too. workflows: of the user's own.
+    tools: modules or files whose tools, agents, workflows and activities are served too.
+    workflows: more of the user's own.
     Raises ConfigurationError, StateUnavailable, StoreUnavailable when it cannot start.
     """
     async with Toolbox() as toolbox, open_parts(config.gateway, servers) as parts:
-        agents = dict(config.agents)
-        for source in tools:
-            _add_agents(agents, agents_in(toolbox.load(source)), source)
+        loaded = load(toolbox, tools, dict(config.agents))
+        agents = loaded.agents
         for agent in agents.values():
             toolbox.check(agent)
         known = await knows_search_attributes(client)
@@ -56,7 +57,8 @@ async def serve(
             client,
             deps,
             roles=roles,
-            workflows=workflows,
+            workflows=(*workflows, *loaded.workflows),
+            activities=loaded.activities,
             max_concurrent_calls=settings.max_concurrent_calls,
             graceful_seconds=settings.shutdown_seconds,
         )
@@ -68,13 +70,6 @@ async def serve(
             await stop.wait()
             log.info("worker stopping", process_id=parts.process_id)
             await asyncio.gather(*(worker.shutdown() for worker in workers))
-
-
-def _add_agents(agents: dict[str, Agent], found: Sequence[Agent], source: str) -> None:
-    for agent in found:
-        if agent.name in agents:
-            raise ConfigurationError(f"{source}: an agent {agent.name!r} is configured already")
-        agents[agent.name] = agent
 
 
 @contextlib.asynccontextmanager

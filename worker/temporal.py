@@ -1,14 +1,16 @@
 """Temporal: the client as curb uses it, and the workers of one process."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, TLSConfig
 from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.dependencies import Dependencies
 from activities.llm import LlmActivities
@@ -66,10 +68,11 @@ def build_workers(
     *,
     roles: Sequence[str] = ROLES,
     workflows: Sequence[type] = (),
+    activities: Sequence[Callable[..., Any]] = (),
     max_concurrent_calls: int = 200,
     graceful_seconds: float = 20.0,
 ) -> list[Worker]:
-    """One worker per role; `workflows` are those of the user's own, served beside AgentRun."""
+    """One worker per role; `workflows` and `activities` are the user's own, served beside AgentRun."""
     grace = timedelta(seconds=graceful_seconds)
     workers: list[Worker] = []
     if "runs" in roles:
@@ -86,7 +89,9 @@ def build_workers(
                     runs.escalate,
                     runs.top_up,
                     runs.end_run,
+                    *activities,
                 ],
+                workflow_runner=_sandbox(),
                 graceful_shutdown_timeout=grace,
                 sticky_queue_schedule_to_start_timeout=_STICKY,
                 workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="curb-workflow"),
@@ -117,3 +122,8 @@ def build_workers(
             )
         )
     return workers
+
+
+def _sandbox() -> SandboxedWorkflowRunner:
+    """Temporal's own, except that a user's workflow may say `from curb import ...` without ceremony."""
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("curb"))

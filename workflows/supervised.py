@@ -183,7 +183,8 @@ class _Session:
             self.step += 1
             step = self.step
             if prompt:
-                words = Words(run_id=self.run_id, key=f"say:{step}", text=prompt)
+                key = f"say:{workflow.info().run_id}:{step}"  # once in each link of a continued workflow
+                words = Words(run_id=self.run_id, key=key, text=prompt)
                 await self.waiting.unless_over(on_record(RunActivities.say, words))
             result = await self.supervision.buy(step)
             if result.stop_rule:

@@ -5,7 +5,9 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -54,17 +56,28 @@ def _from_file(source: str, path: Path) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     _make_importable(path.parent)
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigurationError(f"--tools {source}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # type hints and pickles look their module up by name
+    finder = _File(name, path)
+    sys.meta_path.append(finder)
     try:
-        spec.loader.exec_module(module)
+        return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
+        sys.meta_path.remove(finder)
         raise _failed(source, error) from error
-    return module
+
+
+class _File(MetaPathFinder):
+    """Finds one file under its module name: Temporal's sandbox imports a workflow's module again."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self._name = name
+        self._path = path
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self._path)
 
 
 def _imported(source: str, name: str) -> ModuleType:
