@@ -198,7 +198,7 @@ def _judged(answer: CallResult, tool_calls: int, plan: RunPlan) -> RunOver | Non
     if not answer.tool_calls:
         return _finished(answer)
     if answer.stop_rule:
-        return RunOver("stopped", f"{answer.stop_rule}: {answer.stop_detail}")
+        return RunOver("stopped", answer.stop_detail)
     if tool_calls > plan.max_tool_calls:
         return RunOver("stopped", f"max_tool_calls: {tool_calls} of {plan.max_tool_calls}")
     return None

@@ -188,7 +188,7 @@ class _Session:
                 await self.waiting.unless_over(on_record(RunActivities.say, words))
             result = await self.supervision.buy(step)
             if result.stop_rule:
-                raise RunOver("stopped", f"{result.stop_rule}: {result.stop_detail}")
+                raise RunOver("stopped", result.stop_detail)
         except RunOver as over:
             await self._close(over)
             raise ApplicationError(over.reason, type=over.status, non_retryable=True) from over
