@@ -107,7 +107,7 @@ class AgentRun(RunMessages):
             plan = await open_on_record(_opening(self._input))
         except ActivityError as error:
             if isinstance(error.cause, ApplicationError):
-                raise RunOver("failed", str(error.cause)) from error
+                raise RunOver("failed", error.cause.message) from error
             raise
         self._progress.begin(plan)
         return plan

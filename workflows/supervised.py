@@ -117,7 +117,8 @@ class _Runs:
         try:
             plan = await open_on_record(given)
         except ActivityError as error:
-            raise ApplicationError(str(error.cause), type="failed", non_retryable=True) from error
+            why = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
+            raise ApplicationError(why, type="failed", non_retryable=True) from error
         session = _Session(given.run_id, plan.max_steps, self.waiting)
         session.supervision = Supervision(
             plan,
