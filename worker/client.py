@@ -43,8 +43,7 @@ from gateway.errors import ConfigurationError, CurbError, NotFound
 from gateway.policy.money import decimal_usd, usd
 from gateway.state.authority import Authority
 from gateway.store import Run, Store
-from workflows.agent_run import AgentRun
-from workflows.messages import Answer, Deny, RunInput, RunStatus
+from workflows.messages import Answer, Deny, RunInput, RunResult, RunStatus
 from workflows.queues import RUNS
 
 _T = TypeVar("_T")
@@ -247,7 +246,10 @@ class Runs:
         newest = await self.record(known.run_id)
         if newest is not None:
             return _recorded(newest)
-        result = await self._temporal.get_workflow_handle_for(AgentRun.run, known.run_id).result()
+        handle: WorkflowHandle[Any, RunResult] = self._temporal.get_workflow_handle(
+            known.run_id, result_type=RunResult
+        )
+        result = await handle.result()
         return replace(known, status=result.status, reason=result.reason)
 
     async def _asked(self, known: Progress) -> Progress:

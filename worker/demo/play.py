@@ -4,48 +4,26 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gateway import reconcile
 from gateway.policy.scopes import Scope, ScopeKind
-from gateway.reconcile import Report
 from worker.cli import logs
 from worker.cli.development import house_of, new_stack, prepare
 from worker.cli.errors import Failed, ServersMissing
 from worker.cli.loops import stopped_by_signals
-from worker.cli.output import console, dollars, print_json, say, shortened, status_text, table, usd_text
+from worker.cli.output import console, print_json, say
 from worker.cli.servers import open_desk
-from worker.client import Progress
 from worker.config import load_config
+from worker.demo.outcome import Outcome, document, tell
 from worker.demo.scenes import SCENES, Ending, steady, survivor_begins
 from worker.demo.stage import Narrator, SceneFailed, Stage, Worker, clear, furnish
 from worker.settings import Settings, load_settings
 from worker.stack import Stack
 
 _SOFT = (ScopeKind.TIER, ScopeKind.MODEL)
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of it. problems: what did not come out as it should."""
-
-    endings: dict[str, Ending]
-    problems: list[str]
-    report: Report
-    overspend_nano_usd: int
-    temporal_ui: str
-
-    @property
-    def went_well(self) -> bool:
-        report = self.report
-        booked = report.invoice_nano_usd in (None, report.ledger_nano_usd)
-        return not self.problems and report.ok and booked and not self.overspend_nano_usd
-
-    @property
-    def kill_ms(self) -> float | None:
-        return next((each.kill_ms for each in self.endings.values() if each.kill_ms is not None), None)
 
 
 async def play(*, keep: bool, live: bool, as_json: bool) -> bool:
@@ -87,7 +65,7 @@ async def _play(
         if as_json:
             print_json(document(outcome))
         else:
-            _print(outcome, settings.data_dir, config, keep=keep)
+            tell(outcome, settings.data_dir, config, keep=keep)
         if keep:
             say("everything stays up until Ctrl-C")
             await stop.wait()
@@ -119,7 +97,7 @@ async def _story(stage: Stage) -> Outcome:
     try:
         await survivor_begins(stage)
     except (SceneFailed, TimeoutError) as error:
-        problems.append(f"survivor: {error or 'took too long'}")
+        problems.append(str(error) or "survivor: took too long")
     played = await asyncio.gather(*(scene(stage) for scene in SCENES.values()), return_exceptions=True)
     endings: dict[str, Ending] = {}
     for name, result in zip(SCENES, played, strict=True):
@@ -166,95 +144,6 @@ async def _over_budgets(stage: Stage) -> int:
     return max(0, *over, 0)
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
-    """What --json prints."""
-    report = outcome.report
-    return {
-        "runs": [_run(ending.run) for ending in outcome.endings.values()],
-        "kill_in_flight_ms": outcome.kill_ms,
-        "ledger_usd": usd_text(report.ledger_nano_usd),
-        "invoice_usd": usd_text(report.invoice_nano_usd),
-        "overspend_usd": usd_text(outcome.overspend_nano_usd),
-        "in_doubt_usd": usd_text(report.in_doubt_nano_usd),
-        "temporal_ui": outcome.temporal_ui,
-    }
-
-
-def _run(run: Progress) -> dict[str, Any]:
-    return {
-        "id": run.run_id,
-        "agent": run.agent,
-        "status": run.status,
-        "reason": run.reason,
-        "steps": run.steps,
-        "cost_usd": usd_text(run.cost_nano_usd),
-    }
-
-
-def _print(outcome: Outcome, directory: Path, config: Path, *, keep: bool) -> None:
-    out = console()
-    out.print()
-    out.print(_runs_table(outcome))
-    out.print()
-    out.print(_books_table(outcome))
-    out.print()
-    for problem in outcome.problems:
-        out.print(f"[red]✗[/red] {problem}")
-    if outcome.went_well:
-        out.print("[green]Everything came out as it should.[/green]")
-    out.print(f"Temporal UI, each run with its history: {outcome.temporal_ui}")
-    if not keep:
-        where = f"CURB_DATA_DIR={_short(directory)} CURB_CONFIG={_short(config)}"
-        out.print("The servers are stopped now. Bring them back, with all of this in them:")
-        out.print(f"  {where} curb dev", markup=False)
-        out.print(f"and look closer:  {where} curb show survivor", markup=False)
-
-
-def _runs_table(outcome: Outcome) -> Any:
-    rows = table(*("agent", "status", "steps", "cost", "how"), right=("steps", "cost"), wrap=("how",))
-    for name, ending in outcome.endings.items():
-        run = ending.run
-        how = run.reason or _TOLD.get(name, "")
-        rows.add_row(
-            name, status_text(run.status), str(run.steps), dollars(run.cost_nano_usd), shortened(how)
-        )
-    return rows
-
-
-_TOLD = {
-    "steady": "read three files, wrote one",
-    "overspender": "paused for money, topped up, went on",
-    "shadow": "its write_file is on record and did not happen",
-    "talker": "cut in flight by SET kill:agent:talker, went on after DEL",
-    "survivor": "its worker was killed -9 in the middle of a call",
-}
-
-
-def _books_table(outcome: Outcome) -> Any:
-    report = outcome.report
-    rows = table("", "", "", right=(), wrap=())
-    rows.add_row("ledger", dollars(report.ledger_nano_usd), "what curb has booked")
-    if report.invoice_nano_usd is not None:
-        equal = (
-            "equal to the nano-dollar" if report.invoice_nano_usd == report.ledger_nano_usd else "DIFFERENT"
-        )
-        rows.add_row("invoice", dollars(report.invoice_nano_usd), f"what the provider billed: {equal}")
-    rows.add_row("in doubt", dollars(report.in_doubt_nano_usd), f"{report.settled} doubts were resolved")
-    rows.add_row("overspent", dollars(outcome.overspend_nano_usd), "over any hard budget")
-    if outcome.kill_ms is not None:
-        rows.add_row(
-            "cut in flight", f"{outcome.kill_ms:.0f} ms", "from SET to the end of the provider's stream"
-        )
-    return rows
-
-
-def _short(path: Path) -> str:
-    """Relative to where we are, when it is below."""
-    with contextlib.suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
-
-
 def _settings() -> Settings:
     """The demo has servers of its own, whatever the environment says; /metrics would be in the way."""
     settings = load_settings()
@@ -295,6 +184,3 @@ def _live() -> tuple[str, dict[str, str]]:
             url = os.environ.get(base) or usual
             return "live.yaml", {"provider": provider, "base_url": url, "deployment": deployment}
     raise ServersMissing("--live needs a key: set OPENAI_API_KEY or ANTHROPIC_API_KEY")
-
-
-__all__ = ["document", "play"]

@@ -120,9 +120,7 @@ async def survivor_begins(stage: Stage) -> None:
     await stage.worker.kill()
     stage.say("survivor", "its worker was killed -9 in the middle of a model call")
     pid = await stage.worker.start()
-    stage.say(
-        "survivor", f"a new worker starts (pid {pid}); Temporal hands the step over when heartbeats stay out"
-    )
+    stage.say("survivor", f"a new worker starts (pid {pid}); Temporal waits 20 s for the old one's heartbeat")
 
 
 async def survivor(stage: Stage) -> Ending:
