@@ -6,6 +6,7 @@ read and not committed is claimed by another after a while.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Lag:
 
 
 class Drainer:
-    """Drains until it is cancelled. consumer: a name of its own, for example the process id."""
+    """Drains until it is stopped or cancelled. consumer: a name of its own, for example the process id."""
 
     def __init__(
         self,
@@ -51,15 +52,16 @@ class Drainer:
         self._claim_idle_ms = claim_idle_ms
         self._claim_at = 0.0
         self._in_hand: list[Event] = []
+        self._stopping = False
         self.drained = 0
         self.buried = 0
         self.failures = 0
         self._log = structlog.get_logger("gateway.drainer").bind(consumer=consumer)
 
     async def run(self) -> None:
-        """Drain for ever; Redis or Postgres being down only makes it wait and try again."""
+        """Drain until `stop`; Redis or Postgres being down only makes it wait and try again."""
         pause = 0.0
-        while True:
+        while not self._stopping:
             try:
                 await self.step()
                 pause = 0.0
@@ -69,6 +71,18 @@ class Drainer:
                     self._log.warning("draining waits", error=str(error), in_hand=len(self._in_hand))
                 pause = min(max(0.1, pause * 2), LONGEST_PAUSE_SECONDS)
                 await asyncio.sleep(pause)
+
+        with contextlib.suppress(StateUnavailable, StoreUnavailable):
+            while await self.step(block_ms=0):
+                pass
+
+    def stop(self) -> None:
+        """Make `run` return when it has moved what is there now, within a second if it can.
+
+        A drainer that is cancelled instead may take with it what it had just read; another one
+        claims that, but only after a while.
+        """
+        self._stopping = True
 
     async def step(self, block_ms: int = BLOCK_MS) -> int:
         """Move one batch and return its size; waits up to block_ms for the first event.

@@ -27,6 +27,8 @@ from worker.wiring import Parts, Servers, dependencies, open_parts
 
 log = structlog.get_logger(__name__)
 
+_LAST_EVENTS_SECONDS = 5.0
+
 
 async def serve(
     client: Client,
@@ -78,9 +80,10 @@ async def _upkeep(
 ) -> AsyncIterator[None]:
     """Run the upkeep beside the block. The budgets are open when the block begins."""
     names = switch_names(config, agents)
+    drainer = _task(parts.drainer.run(), "drainer")
     tasks = [
+        drainer,
         _task(parts.rebuilder.run(), "rebuilder"),
-        _task(parts.drainer.run(), "drainer"),
         _task(Monitor(parts.authority, lambda: names).run(), "monitor"),
         _task(
             Enforcer(client, parts.authority, parts.store, runs, parts.process_id).run(),
@@ -93,6 +96,8 @@ async def _upkeep(
         yield
     finally:
         await parts.gateway.close()
+        parts.drainer.stop()
+        await asyncio.wait([drainer], timeout=_LAST_EVENTS_SECONDS)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
