@@ -24,5 +24,5 @@ async def heartbeating() -> AsyncIterator[None]:
 
 async def _beat() -> None:
     while True:
-        activity.heartbeat()
         await asyncio.sleep(_INTERVAL_SECONDS)
+        activity.heartbeat()

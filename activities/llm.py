@@ -77,9 +77,8 @@ class LlmActivities:
         self, call: ModelCall, snapshot: RunSnapshot, prompt: "_Prompt", outcome: Outcome
     ) -> CallResult:
         if isinstance(outcome, Refusal):
-            await self._note(call, "paused", str(outcome)[:_NOTE_CHARACTERS])
+            await self._note_pause(call, str(outcome)[:_NOTE_CHARACTERS])
             return CallResult(refused=Refused.of(outcome), attempts=outcome.attempts)
-        await self._note(call, "running", "")
         verdict = await self._verdict(snapshot, prompt, outcome)
         return CallResult(
             item=outcome.item,
@@ -95,10 +94,13 @@ class LlmActivities:
             text=outcome.message.text if call.inline else "",
         )
 
-    async def _note(self, call: ModelCall, status: str, waiting_for: str) -> None:
-        """Keep the run's row true: lists show it, and the enforcer wakes runs by what they wait for."""
+    async def _note_pause(self, call: ModelCall, waiting_for: str) -> None:
+        """Keep the run's row true: lists show it, and the enforcer wakes runs by what they wait for.
+
+        That it goes on is noted with the answer.
+        """
         await self._deps.store.runs.update(
-            call.run_id, status=status, waiting_for=waiting_for, steps=call.step
+            call.run_id, status="paused", waiting_for=waiting_for, steps=call.step
         )
 
     async def _verdict(

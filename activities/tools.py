@@ -10,6 +10,7 @@ from activities.snapshot import RunSnapshot
 from activities.toolbox import Invocation
 from gateway.calls import Message, ToolResult, ToolUse
 from gateway.errors import NotFound
+from gateway.store.conversations import Item
 
 
 class ToolActivities:
@@ -31,10 +32,10 @@ class ToolActivities:
     async def _run_once(self, task: ToolTask) -> ToolDone:
         store = self._deps.store.conversations
         snapshot = await self._deps.snapshots.get(task.run_id)
-        known = await store.find(snapshot.conversation_id, _key(task.call))
+        asking, known = await store.pair(snapshot.conversation_id, task.call.item, _key(task.call))
         if known is not None:
-            return ToolDone(item=known)
-        use = await self._use(snapshot, task.call)
+            return ToolDone(item=known.number)
+        use = _use(snapshot, task.call, asking)
         outcome = await self._deps.toolbox.execute(
             use,
             agent=snapshot.agent,
@@ -74,10 +75,11 @@ class ToolActivities:
             return item.message.text
         raise ApplicationError(f"item {ref} is not known", type="NotFound", non_retryable=True)
 
-    async def _use(self, snapshot: RunSnapshot, call: ToolRef) -> ToolUse:
-        for item in await self._deps.store.conversations.items(snapshot.conversation_id, [call.item]):
-            return next(use for use in item.message.tool_uses if use.id == call.id)
+
+def _use(snapshot: RunSnapshot, call: ToolRef, asking: Item | None) -> ToolUse:
+    if asking is None:
         raise NotFound(f"item {call.item} of conversation {snapshot.conversation_id} is not known")
+    return next(use for use in asking.message.tool_uses if use.id == call.id)
 
 
 def _key(call: ToolRef) -> str:

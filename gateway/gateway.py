@@ -281,7 +281,9 @@ class Gateway:
         deadline = time.monotonic() + call.total_timeout_seconds
         while True:
             try:
-                return await self.store.answers.save(call.conversation_id, mine)
+                return await self.store.answers.save(
+                    call.conversation_id, mine, run_id=call.caller.run_id, step=call.caller.step
+                )
             except StoreUnavailable:
                 if time.monotonic() > deadline:
                     await self.booker.close_attempt(ended.settlement, day)

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from gateway.calls import StoredAnswer
-from gateway.store.conversations import append_item
+from gateway.store.conversations import append
 from gateway.store.database import Database
 
 HTTP_ANSWER_SECONDS = 86_400
@@ -25,21 +25,27 @@ class Answers:
         row = await self._database.row("load_answer", call_key=call_key)
         return None if row is None else _answer(call_key, row)
 
-    async def save(self, conversation_id: str, answer: StoredAnswer) -> StoredAnswer:
+    async def save(
+        self, conversation_id: str, answer: StoredAnswer, *, run_id: str = "", step: int = 0
+    ) -> StoredAnswer:
         """Store an answer and return the one that stands: this one, or an earlier one of the call.
 
-        conversation_id: where it becomes an item; '' for HTTP calls. Raises NotFound when there is
-        no such conversation.
+        conversation_id: where it becomes an item; '' for HTTP calls. run_id, step: the run whose
+        record says from now on that it runs and has come to this step. Raises NotFound when there
+        is no such conversation.
         """
         said = answer.model_dump_json(exclude={"message", "item", "call_key"})
         if conversation_id:
-            row = await append_item(
+            row = await append(
                 self._database,
+                "append_answer",
                 conversation_id,
                 answer.call_key,
                 answer.message,
-                said,
-                answer.settlement.usage.prompt_tokens,
+                answer=said,
+                prompt_tokens=answer.settlement.usage.prompt_tokens,
+                run_id=run_id,
+                step=step,
             )
             return _answer(answer.call_key, row)
         whole = json.dumps({"message": answer.message.model_dump_json(), "answer": said})

@@ -14,6 +14,7 @@ from gateway.store.errors import StoreRejected
 
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 _TRIES = 8
+_PLAIN: dict[str, object] = {"answer": None, "prompt_tokens": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,22 @@ class Conversations:
 
         Raises NotFound when there is no such conversation.
         """
-        row = await append_item(self._database, conversation_id, key, message, None)
+        row = await append(self._database, "append_item", conversation_id, key, message)
         return int(row["number"])
 
     async def load(self, conversation_id: str, up_to: int | None = None) -> list[Item]:
         """The items in order, only those with number <= up_to when it is given."""
         rows = await self._database.rows("load_items", id=conversation_id, up_to=up_to)
         return [_item(row) for row in rows]
+
+    async def pair(self, conversation_id: str, number: int, key: str) -> tuple[Item | None, Item | None]:
+        """The item of this number and the item under this key, in one read."""
+        rows = await self._database.rows("load_two_items", id=conversation_id, number=number, key=key)
+        items = [_item(row) for row in rows]
+        return (
+            next((item for item in items if item.number == number), None),
+            next((item for item in items if item.key == key), None),
+        )
 
     async def find(self, conversation_id: str, key: str) -> int | None:
         """The number of the item under this key, None when there is none."""
@@ -65,29 +75,18 @@ class Conversations:
         return [_item(row) for row in rows]
 
 
-async def append_item(
-    database: Database,
-    conversation_id: str,
-    key: str,
-    message: Message,
-    answer: str | None,
-    prompt_tokens: int = 0,
+async def append(
+    database: Database, statement: str, conversation_id: str, key: str, message: Message, **more: object
 ) -> DictRow:
     """Insert the item under the next number, or find the one with this key: {number, message, answer}.
 
     One statement. When somebody else adds the same key in the same moment, the unique constraint
     undoes ours whole (so no number is lost) and the next try finds theirs.
     """
-    values = {
-        "id": conversation_id,
-        "key": key,
-        "message": message.model_dump_json(),
-        "answer": answer,
-        "prompt_tokens": prompt_tokens,
-    }
+    values = {"id": conversation_id, "key": key, "message": message.model_dump_json(), **_PLAIN, **more}
     for _ in range(_TRIES):
         try:
-            row = await database.row("append_item", **values)
+            row = await database.row(statement, **values)
         except StoreRejected:
             row = await database.row("find_item", id=conversation_id, key=key)
             if row is None:

@@ -21,6 +21,25 @@ SELECT number, message, answer FROM added
 UNION ALL
 SELECT number, message::text, answer::text FROM items WHERE conversation_id = %(id)s AND key = %(key)s
 
+-- What a run has come to goes with its answer: one statement and one commit a step less.
+-- name: append_answer
+WITH slot AS (
+    UPDATE conversations SET items = items + 1
+    WHERE id = %(id)s
+      AND NOT EXISTS (SELECT FROM items WHERE conversation_id = %(id)s AND key = %(key)s)
+    RETURNING items - 1 AS number
+), added AS (
+    INSERT INTO items (conversation_id, number, key, message, answer, prompt_tokens)
+    SELECT %(id)s, number, %(key)s, %(message)s::json, %(answer)s::json, %(prompt_tokens)s FROM slot
+    RETURNING number, message::text AS message, answer::text AS answer
+), noted AS (
+    UPDATE runs SET status = 'running', waiting_for = '', steps = greatest(steps, %(step)s::int), updated_at = now()
+    WHERE id = %(run_id)s AND ended_at IS NULL
+)
+SELECT number, message, answer FROM added
+UNION ALL
+SELECT number, message::text, answer::text FROM items WHERE conversation_id = %(id)s AND key = %(key)s
+
 -- name: find_item
 SELECT number, message::text AS message, answer::text AS answer
 FROM items WHERE conversation_id = %(id)s AND key = %(key)s
@@ -36,6 +55,13 @@ SELECT number, key, message::text AS message, prompt_tokens
 FROM items
 WHERE conversation_id = %(id)s AND number = ANY(%(numbers)s::int[])
 ORDER BY number
+
+-- name: load_two_items
+SELECT number, key, message::text AS message, prompt_tokens
+FROM items WHERE conversation_id = %(id)s AND number = %(number)s
+UNION ALL
+SELECT number, key, message::text AS message, prompt_tokens
+FROM items WHERE conversation_id = %(id)s AND key = %(key)s
 
 -- name: load_answer
 SELECT number, message::text AS message, answer::text AS answer
