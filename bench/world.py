@@ -19,7 +19,7 @@ from gateway.agents import Agent
 from gateway.config import Deployment, GatewayConfig, Provider, Tier
 from gateway.policy.limits import RunLimits
 from gateway.policy.money import usd
-from gateway.store import migrate
+from gateway.store.migrate import migrate
 from worker.config import Config
 from worker.stack import FREE_PORTS, Stack
 from worker.temporal import connect

@@ -1,10 +1,12 @@
-"""Postgres: tables, migrations, and a Store of small classes; SQL by name in queries/*.sql."""
+"""Postgres: tables, migrations, and a Store of small classes; SQL by name in queries/*.sql.
+
+`gateway.store.migrate` is imported by its own name: Alembic is slow to load, and only migrating needs it.
+"""
 
 from gateway.store.attempts import AttemptRow, Booked, Spend, Totals, settlement_of
 from gateway.store.budgets import Limits, PolicyVersion, Rule
 from gateway.store.conversations import Item
 from gateway.store.errors import StoreRejected
-from gateway.store.migrate import current_revision, migrate, pending
 from gateway.store.runs import Run, RunEvent
 from gateway.store.store import Store
 
@@ -21,8 +23,5 @@ __all__ = [
     "Store",
     "StoreRejected",
     "Totals",
-    "current_revision",
-    "migrate",
-    "pending",
     "settlement_of",
 ]

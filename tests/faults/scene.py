@@ -17,7 +17,8 @@ from temporalio.service import RPCError
 from gateway.errors import CurbError
 from gateway.reconcile import Report, SimulatorInvoice, resolve
 from gateway.state.authority import Authority
-from gateway.store import AttemptRow, Store, migrate
+from gateway.store import AttemptRow, Store
+from gateway.store.migrate import migrate
 from tests.faults.agents import gateway_config
 from tests.faults.gate import Gate
 from tests.faults.processes import WorkerProcess

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy import make_url
 
-from gateway.store import migrate
+from gateway.store.migrate import migrate
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from gateway.errors import ConfigurationError, StoreUnavailable
-from gateway.store import Store, current_revision, migrate, pending
+from gateway.store import Store
 from gateway.store.database import database_url as as_url
+from gateway.store.migrate import current_revision, migrate, pending
 from gateway.store.tables import metadata
 from tests.integration.databases import empty_database
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
-from gateway.store import migrate
+from gateway.store.migrate import migrate
 from worker.cli import logs
 from worker.cli.book import apply_policy
 from worker.cli.loops import stopped_by_signals

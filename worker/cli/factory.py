@@ -70,7 +70,7 @@ def migrate(json: Json = False) -> None:
 
 
 async def _migrate(*, as_json: bool) -> None:
-    from gateway.store import migrate as upgrade
+    from gateway.store.migrate import migrate as upgrade
     from worker.cli import output
     from worker.cli.search import register
     from worker.cli.servers import connect_temporal, house
