@@ -55,7 +55,8 @@ class Settings(BaseSettings):
 
     A server that has no address here is embedded: `curb dev` starts it (worker.stack).
     temporal_tls: None means on exactly when an API key or a certificate is given.
-    max_concurrent_calls: model calls in flight per worker process. metrics_port: 0 for none.
+    max_concurrent_calls: model calls in flight per worker process. metrics_port: 0 for none. debug: the
+    command line shows tracebacks.
     """
 
     model_config = SettingsConfigDict(
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
     metrics_host: str = Field(default="127.0.0.1", min_length=1)
     metrics_port: int = Field(default=9464, ge=0, le=65_535)
     cache_disabled: bool = False
+    debug: bool = False
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
