@@ -240,5 +240,7 @@ def _table(figures: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     main()
+
+
 async def measure(quick):
     return []

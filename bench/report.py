@@ -102,9 +102,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def _table(section: Section) -> Table:
-    title = (
-        f"{section.bench} ({section.seconds:.0f} s, load {section.load_before:.1f} -> {section.load_after:.1f})"
-    )
+    title = f"{section.bench} ({section.seconds:.0f} s, load {section.load_before:.1f} -> {section.load_after:.1f})"
     drawn = Table(title=title, title_justify="left", min_width=88)
     drawn.add_column("figure", ratio=1)
     for name in ("value", "aim"):

@@ -2,6 +2,7 @@
 
 The bare loop buys nothing and remembers nothing. Beside it stands the same loop with a plain,
 unsupervised streaming call to the same simulated provider in each step: what it costs to ask at all.
+CPU time is counted per process as well, because it does not change when others use the machine too.
 """
 
 import asyncio
@@ -9,9 +10,12 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 
+import psutil
+
 from bench.bare import RUNS, BareLoop
 from bench.report import Figure
-from bench.world import World, median, worker, world
+from bench.world import World, cpu_seconds, median, worker, world
+from worker.stack import SERVERS
 
 _STEPS_ALONE, _STEPS_TOGETHER, _RUNS = 60, 20, 50
 Run = Callable[[int], Awaitable[None]]
@@ -20,7 +24,7 @@ Run = Callable[[int], Awaitable[None]]
 async def measure(quick: bool) -> Sequence[Figure]:
     """Milliseconds a step of one run, steps a second of fifty; each kind in turn, the median of rounds."""
     rounds = 1 if quick else 5
-    async with world() as here, worker(here), worker(here, "bare"):
+    async with world() as here, worker(here) as supervised, worker(here, "bare") as bare:
         kinds: dict[str, Run] = {
             "bare": lambda steps: _bare(here, steps, "no_model"),
             "plain": lambda steps: _bare(here, steps, "plain_model"),
@@ -36,13 +40,32 @@ async def measure(quick: bool) -> Sequence[Figure]:
         for _ in range((rounds + 1) // 2):
             for name, run in kinds.items():
                 together[name].append(await _together(run))
-    return _figures(
-        {name: median(values) for name, values in alone.items()},
-        {name: median(values) for name, values in together.items()},
-    )
+        cpu = [await _cpu(here, kinds["bare"], "bare", bare)]
+        cpu += [await _cpu(here, kinds["supervised"], "supervised", supervised)]
+    return [
+        *_times(
+            {name: median(values) for name, values in alone.items()},
+            {name: median(values) for name, values in together.items()},
+        ),
+        *(figure for figures in cpu for figure in figures),
+    ]
 
 
-def _figures(alone: dict[str, float], together: dict[str, float]) -> list[Figure]:
+async def _cpu(here: World, run: Run, name: str, worker_process: psutil.Process) -> list[Figure]:
+    """CPU milliseconds a step over 50 runs, by process."""
+    processes = {"worker": worker_process} | {each: here.server(each) for each in SERVERS}
+    before = {each: cpu_seconds(process) for each, process in processes.items()}
+    await _together(run)
+    steps = _RUNS * _STEPS_TOGETHER
+    used = {each: (cpu_seconds(processes[each]) - before[each]) * 1000 / steps for each in processes}
+    return [
+        Figure(f"50 runs, {name}, CPU of {each}", used[each], "ms/step")
+        for each in processes
+        if used[each] >= 0.1
+    ]
+
+
+def _times(alone: dict[str, float], together: dict[str, float]) -> list[Figure]:
     return [
         Figure("1 run, bare loop", alone["bare"], "ms/step"),
         Figure("1 run, bare loop with a plain model call", alone["plain"], "ms/step"),

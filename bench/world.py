@@ -49,6 +49,10 @@ class World:
     def config(self) -> Config:
         return configuration(self.stack.simulator_url, self.root)
 
+    def server(self, name: str) -> psutil.Process:
+        """The process of one server of the stack."""
+        return psutil.Process(self.stack.server(name).pid)
+
     async def start(self, agent: str) -> Handle:
         """Start a run of this agent."""
         return await self.client.start_workflow(
@@ -130,6 +134,16 @@ async def worker(world: World, kind: str = "supervised") -> AsyncIterator[psutil
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """CPU time that a process and its living children have used."""
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = each.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def median(values: Sequence[float]) -> float:
