@@ -1,4 +1,4 @@
-"""What the documents say exists: files, commands with their options, environment variables, code that compiles."""
+"""What the documents say exists: files, commands and options, environment variables, code that compiles."""
 
 import re
 import shlex
