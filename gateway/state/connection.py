@@ -47,6 +47,7 @@ class Connection:
             socket_connect_timeout=TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
+            encoding_errors="replace",  # of switches, whose values anybody writes in any encoding
             protocol=2,
         )
         self.redis: Any = Redis(connection_pool=pool)  # its types say bytes | str, whatever it decodes
