@@ -51,7 +51,7 @@ class LlmActivities:
             except NotFound as error:
                 raise ApplicationError(str(error), type="NotFound", non_retryable=True) from error
             except ProviderError as error:
-                return CallResult(error=f"{error.kind.value}: {str(error)[:300]}")
+                return CallResult(error=f"{error.kind.value}: {error.summary[:300]}")
             except (StateUnavailable, StoreUnavailable) as error:
                 detail = Refusal(RefusalKind.UNAVAILABLE, detail=str(error)[:300])
                 return CallResult(refused=Refused.of(detail))

@@ -207,8 +207,16 @@ class RunActivities:
         done = await self._deps.authority.top_up(
             task.top_up_id, counter, usd(task.top_up.usd), by=f"run:{task.run_id}"
         )
-        limit = "" if done.limit_nano_usd is None else decimal_usd(done.limit_nano_usd)
-        return TopUpDone(scope=str(scope), limit_usd=limit)
+        limit = done.limit_nano_usd
+        if limit is None and scope == Scope(ScopeKind.RUN, task.run_id):
+            limit = await self._limit_before_the_first_call(task.run_id)
+        return TopUpDone(scope=str(scope), limit_usd="" if limit is None else decimal_usd(limit))
+
+    async def _limit_before_the_first_call(self, run_id: str) -> int | None:
+        """A run's own budget comes to the authority with its first call; until then it is known here."""
+        budget = (await self._deps.snapshots.get(run_id)).budget_nano_usd
+        topped = sum(c.topped_nano_usd for c in await self._deps.authority.counters([run_counter(run_id)]))
+        return None if budget is None else budget + topped
 
     @staticmethod
     def _top_up_scope(task: TopUpTask) -> tuple[Scope, Period]:

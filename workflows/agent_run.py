@@ -50,9 +50,12 @@ class AgentRun(RunMessages):
             if not is_cancelled_exception(error):
                 raise
             cancelled, ending = error, RunOver("killed", self._kill_reason or "cancelled from Temporal")
-            work.cancel()
-        result = await self._end(ending)
-        await workflow.wait_condition(workflow.all_handlers_finished)
+            _give_up(work)
+        end = asyncio.create_task(self._end(ending))
+        try:
+            result = await asyncio.shield(end)
+        except asyncio.CancelledError:  # too late: it ends as it does
+            result = await end
         if cancelled is not None:
             raise cancelled
         return result
@@ -68,16 +71,14 @@ class AgentRun(RunMessages):
             try:
                 await workflow.wait_condition(over, timeout=self._progress.seconds_left)
             except TimeoutError:
-                return await self._expired(work)
+                await self._children.end("its deadline has passed")
+                _give_up(work)
+                return RunOver("expired", "the run's deadline has passed")
         if self._kill_reason is not None:
-            work.cancel()
+            await self._children.end(self._kill_reason)
+            _give_up(work)
             return RunOver("killed", self._kill_reason)
         return _outcome(work)
-
-    async def _expired(self, work: "asyncio.Task[RunOver]") -> RunOver:
-        await self._children.tell("kill", f"with {workflow.info().workflow_id}: its deadline has passed")
-        work.cancel()
-        return RunOver("expired", "the run's deadline has passed")
 
     async def _work(self) -> RunOver:
         """Step by step until the model is done or must not go on."""
@@ -140,8 +141,11 @@ class AgentRun(RunMessages):
             runs=progress.state.runs + 1,
             provider_failures=supervision.provider_failures,
             paused_by_hand=progress.waiting.causes.get("hand", ""),
+            plan=progress.plan,
         )
-        carried = {"state": progress.state, "task": "", "conversation_id": progress.opened.conversation_id}
+        # The snapshot in Postgres has the task and the agent's own text.
+        conversation_id = progress.opened.conversation_id
+        carried = {"state": progress.state, "task": "", "spec": None, "conversation_id": conversation_id}
         workflow.continue_as_new(self._input.model_copy(update=carried))
 
     async def _end(self, ending: RunOver) -> RunResult:
@@ -158,6 +162,7 @@ class AgentRun(RunMessages):
             ),
         )
         progress.add_up(totals.cost_nano_usd)
+        await workflow.wait_condition(workflow.all_handlers_finished)
         return RunResult(
             run_id=me,
             status=ending.status,
@@ -223,6 +228,12 @@ async def _all(works: Sequence[Coroutine[Any, Any, None]]) -> None:
         for task in tasks:
             task.cancel()
         raise
+
+
+def _give_up(work: "asyncio.Task[RunOver]") -> None:
+    """Cancel the work; how it takes that does not matter any more."""
+    work.cancel()
+    work.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 def _outcome(work: "asyncio.Task[RunOver]") -> RunOver:

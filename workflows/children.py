@@ -1,5 +1,6 @@
 """Runs below a run: an agent hands a part of its task to another agent."""
 
+import asyncio
 import contextlib
 from typing import Any
 
@@ -41,8 +42,11 @@ class Children:
 
     async def tell(self, signal: str, *arguments: str) -> None:
         """Pass a signal on to every child that is still there to hear it."""
-        for child in list(self._live.values()):
-            await _signal(child, signal, *arguments)
+        await asyncio.gather(*(_signal(child, signal, *arguments) for child in self._live.values()))
+
+    async def end(self, reason: str) -> None:
+        """End every child with this run. They are told before they are cancelled, to know why."""
+        await self.tell("kill", f"with {workflow.info().workflow_id}: {reason}")
 
     async def _start(self, call: ToolRef, agent: str, run_id: str) -> Child:
         me, plan = workflow.info().workflow_id, self._progress.opened

@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from activities.messages import Parent, TopUp, TopUpDone, Wire
+from activities.messages import Parent, RunPlan, TopUp, TopUpDone, Wire
 from gateway.agents import Agent
 
 Status = Literal["completed", "failed", "killed", "stopped", "expired"]
 
 
 class RunState(Wire):
-    """What a run carries over continue-as-new."""
+    """What a run carries over continue-as-new; with the plan, messages are answered from the first moment."""
 
     step: int = 0
     tool_calls: int = 0
@@ -25,6 +25,7 @@ class RunState(Wire):
     paused_by_hand: str = ""
     started_at: float = 0.0
     runs: int = 1  # links of the chain so far
+    plan: RunPlan | None = None
 
 
 class RunInput(Wire):

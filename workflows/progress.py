@@ -28,9 +28,9 @@ class Progress:
     def __init__(self, given: RunInput) -> None:
         self.agent = given.agent
         self.state = given.state or RunState()
-        self.plan: RunPlan | None = None
+        self.plan: RunPlan | None = self.state.plan
         self.waiting = Waiting(self.show)
-        self.status = "starting"
+        self.status = "starting" if self.plan is None else "running"
         self._told_status = ""
         self._steps_before = self.state.step
         if self.state.paused_by_hand:
@@ -50,6 +50,10 @@ class Progress:
     def steps_here(self) -> int:
         """Steps since the run last continued as new."""
         return self.state.step - self._steps_before
+
+    @property
+    def ended(self) -> bool:
+        return self.status not in ("starting", "running")
 
     @property
     def seconds_left(self) -> float:

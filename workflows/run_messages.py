@@ -25,10 +25,9 @@ class RunMessages:
         self._kill_reason: str | None = None
 
     @workflow.signal
-    async def kill(self, reason: str = "killed by hand") -> None:
+    def kill(self, reason: str = "killed by hand") -> None:
         """End the run now, and its children; a call in flight is cut and booked."""
         self._kill_reason = reason or "killed by hand"
-        await self._children.tell("kill", f"with {workflow.info().workflow_id}: {self._kill_reason}")
 
     @workflow.signal
     async def pause(self, reason: str = "paused by hand") -> None:
@@ -52,6 +51,7 @@ class RunMessages:
     @workflow.update
     async def top_up(self, amount: TopUp | str) -> TopUpDone:
         """Raise the budget that blocks; plain text is dollars for the run's own. Done once per update id."""
+        await self._opened()
         me = workflow.info().workflow_id
         done = await raise_budget(me, amount)
         if done.scope == f"run:{me}" and done.limit_usd:
@@ -98,8 +98,9 @@ class RunMessages:
         self._people.check_reply(as_answer(answer))
 
     @workflow.update
-    def extend_steps(self, steps: int) -> int:
+    async def extend_steps(self, steps: int) -> int:
         """Allow that many steps more; returns the new maximum."""
+        await self._opened()
         progress = self._progress
         progress.count(max_steps_extension=progress.state.max_steps_extension + steps)
         progress.show()
@@ -111,6 +112,13 @@ class RunMessages:
             raise ApplicationError(
                 f"extend_steps: give a number from 1 to {_MOST_STEPS_AT_ONCE}", type="BadSteps"
             )
+
+    async def _opened(self) -> None:
+        """Wait for what the run works on to be known."""
+        progress = self._progress
+        await workflow.wait_condition(lambda: progress.plan is not None or progress.ended)
+        if progress.plan is None:
+            raise ApplicationError(f"the run has ended before it began: {progress.status}", type="RunOver")
 
     @workflow.query
     def status(self) -> RunStatus:

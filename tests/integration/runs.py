@@ -32,8 +32,10 @@ class Factory:
     store: Store
     authority: Authority
 
-    async def start(self, agent: str, task: str = "Do it.", *, id: str = "", **given: Any) -> Handle:
-        """Start a run as somebody in the Temporal UI would."""
+    async def start(
+        self, agent: str, task: str = "Do it.", *, id: str = "", paused: str = "", **given: Any
+    ) -> Handle:
+        """Start a run as somebody in the Temporal UI would. paused: with this reason, from the start."""
         return await self.client.start_workflow(
             "AgentRun",
             RunInput(agent=agent, task=task, **given),
@@ -41,6 +43,8 @@ class Factory:
             task_queue=RUNS,
             result_type=RunResult,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            start_signal="pause" if paused else None,
+            start_signal_args=[paused] if paused else [],
         )
 
     async def run(self, agent: str, task: str = "Do it.", **given: Any) -> RunResult:
