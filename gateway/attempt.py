@@ -10,7 +10,10 @@
 
 import asyncio
 import time
+import traceback
 from dataclasses import dataclass
+
+import structlog
 
 from gateway.calls import ModelRequest, Settlement
 from gateway.config import Deployment, Provider
@@ -18,9 +21,11 @@ from gateway.leases import LeaseKeeper, LeaseLapsed
 from gateway.policy.pricing import Price, cost
 from gateway.policy.usage import Usage
 from gateway.providers.base import Family, Http, Progress, ProviderAnswer
-from gateway.providers.errors import ProviderError
+from gateway.providers.errors import ErrorKind, ProviderError
 from gateway.state.values import Reservation
 from gateway.state.watcher import CallWatcher, Cut
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Option:
     price: Price
     request: ModelRequest
     body: bytes
+    size: int  # gateway.bounds.request_size
     input_bound: int
     max_output_tokens: int
     asked_nano_usd: int
@@ -51,7 +57,7 @@ class Ended:
 
 
 class Sender:
-    """Sends attempts and turns whatever happens into a settlement. Raises only for bugs."""
+    """Sends attempts and turns whatever happens into a settlement."""
 
     def __init__(self, http: Http, watcher: CallWatcher, leases: LeaseKeeper) -> None:
         self._http = http
@@ -114,6 +120,8 @@ class Sender:
             await asyncio.gather(task, return_exceptions=True)
             current = asyncio.current_task()
             cancelled = current is not None and current.cancelling() > 0
+            if not task.cancelled() and task.exception() is None:  # it had come already, and is paid for
+                return Ended(books.answered(task.result()), answer=task.result(), cancelled=cancelled)
             if cuts:
                 settlement = books.broken("killed", "switched", cuts[0].reason)
                 return Ended(settlement, cut=cuts[0], cancelled=cancelled)
@@ -122,7 +130,19 @@ class Sender:
             return Ended(books.released("lease_lapsed", str(lapsed)), error=lapsed)
         except ProviderError as error:
             return Ended(books.failed(error), error=error)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong, what was held must be booked
+            failure = _unexpected(error, option, progress)
+            return Ended(books.failed(failure), error=failure)
         return Ended(books.answered(answer), answer=answer)
+
+
+def _unexpected(error: Exception, option: Option, progress: Progress) -> ProviderError:
+    """A bug, of ours or of a library. Told by its type and place: its message may quote the answer."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{option.provider.name}: {type(error).__name__}"
+    log.error("an attempt failed unexpectedly", error=what, at=f"{place.filename}:{place.lineno}")
+    kind = ErrorKind.BAD_RESPONSE if progress.sent else ErrorKind.CONNECT
+    return ProviderError(kind, what, sent=progress.sent, partial=progress.partial())
 
 
 class _Books:

@@ -8,9 +8,10 @@ tighter bound, and just as safe.
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.calls import Image, ModelRequest
+from gateway.calls import Image, Message, ModelRequest
 from gateway.config import Deployment
 
 _REMEMBERED = 10_000
@@ -27,20 +28,31 @@ class _Reported:
     tokens: int
 
 
-def request_size(request: ModelRequest, body: bytes, deployment: Deployment) -> int:
+def request_size(
+    request: ModelRequest, body: bytes, encode: Callable[[ModelRequest], bytes], deployment: Deployment
+) -> int:
     """Bound the input tokens by the body's bytes: images count as configured, not by their bytes.
 
+    encode: makes the body of a request; what it leaves out of the body must not count as taken off.
     Raises Unbounded for an image at a deployment without tokens_per_image.
     """
-    images = [part for message in request.messages for part in message.parts if isinstance(part, Image)]
-    if images and deployment.tokens_per_image is None:
+    images = sum(isinstance(part, Image) for message in request.messages for part in message.parts)
+    if not images:
+        return len(body)
+    if deployment.tokens_per_image is None:
         raise Unbounded(
             f"{deployment.name} has no tokens_per_image configured, so a request with an image has no "
             "upper bound; configure it or remove the image"
         )
-    image_bytes = sum(len(image.data) for image in images)
-    image_tokens = len(images) * (deployment.tokens_per_image or 0)
-    return len(body) - image_bytes + image_tokens
+    bare = request.model_copy(update={"messages": tuple(map(_without_image_data, request.messages))})
+    return len(encode(bare)) + images * deployment.tokens_per_image
+
+
+def _without_image_data(message: Message) -> Message:
+    parts = (
+        part.model_copy(update={"data": ""}) if isinstance(part, Image) else part for part in message.parts
+    )
+    return message.model_copy(update={"parts": tuple(parts)})
 
 
 class InputBounds:
@@ -49,9 +61,8 @@ class InputBounds:
     def __init__(self) -> None:
         self._reported: OrderedDict[tuple[str, ...], _Reported] = OrderedDict()
 
-    def bound(self, request: ModelRequest, body: bytes, deployment: Deployment, conversation: str) -> int:
-        """Return the most input tokens that this request can be billed for."""
-        size = request_size(request, body, deployment)
+    def bound(self, request: ModelRequest, size: int, deployment: Deployment, conversation: str) -> int:
+        """Return the most input tokens that this request, of that `request_size`, can be billed for."""
         whole = size + deployment.overhead_tokens
         known = self._reported.get(self._key(request, deployment, conversation)) if conversation else None
         if known is None or known.messages > len(request.messages) or known.size > size:
@@ -59,13 +70,12 @@ class InputBounds:
         return min(whole, known.tokens + (size - known.size) + deployment.overhead_tokens)
 
     def report(
-        self, request: ModelRequest, body: bytes, deployment: Deployment, conversation: str, tokens: int
+        self, request: ModelRequest, size: int, deployment: Deployment, conversation: str, tokens: int
     ) -> None:
         """Remember how many input tokens the deployment counted for this state of the conversation."""
         if not conversation or tokens <= 0:
             return
         key = self._key(request, deployment, conversation)
-        size = request_size(request, body, deployment)
         self._reported[key] = _Reported(len(request.messages), size, tokens)
         self._reported.move_to_end(key)
         while len(self._reported) > _REMEMBERED:

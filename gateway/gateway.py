@@ -10,16 +10,17 @@ and a ledger row of its own, until one answers or the caller has to wait.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import structlog
 
 from gateway.attempt import Ended, Option, Sender
 from gateway.booking import Booker
-from gateway.bounds import InputBounds, Unbounded
-from gateway.calls import Call, Completion, ModelRequest, Outcome, StoredAnswer
+from gateway.bounds import InputBounds, Unbounded, request_size
+from gateway.calls import Call, Completion, ModelRequest, Outcome, Settlement, StoredAnswer
 from gateway.config import Deployment, FamilyName, GatewayConfig
 from gateway.errors import StateUnavailable, StoreUnavailable
 from gateway.events import Opened
@@ -38,13 +39,17 @@ from gateway.scoping import Scoping
 from gateway.state.authority import Authority
 from gateway.state.values import Ask, Reservation
 from gateway.state.watcher import CallWatcher, Cut
+from gateway.state.wire import kill_switches
 from gateway.store import Store
 
+_T = TypeVar("_T")
 log = structlog.get_logger(__name__)
 
 _IN_FLIGHT_POLL_SECONDS = 0.1
 _STORE_RETRY_SECONDS = 0.25
 _RETRY_DELAY_MS = 1_000
+# Providers take the attempt's id, which is the key and a number, as a header of 512 characters at most.
+_LONGEST_KEY = 480
 _WORTH_A_ROW = frozenset(RefusalKind) - {
     RefusalKind.CONTENDED,
     RefusalKind.IN_FLIGHT,
@@ -82,7 +87,7 @@ class Gateway:
         self._leases = LeaseKeeper(authority, config.lease_seconds)
         self._sender = Sender(http, self.watcher, self._leases)
         self.booker = Booker(authority, store)
-        self._bookings: set[asyncio.Task[Completion | None]] = set()
+        self._bookings: set[asyncio.Task[Any]] = set()
 
     async def complete(self, call: Call) -> Outcome:
         """Answer one logical call, or say why not.
@@ -91,6 +96,8 @@ class Gateway:
         what no retry can mend (invalid request, context length, auth, refused content) and
         StoreUnavailable when the prompt or the stored answer cannot be reached.
         """
+        if not _fits_a_header(call.key):
+            return _invalid(f"a call key is at most {_LONGEST_KEY} printable ASCII characters")
         stored = await self.store.answers.load(call.key)
         if stored is not None:
             return await self.replayed(stored)
@@ -152,15 +159,22 @@ class Gateway:
             )
         if request.max_output_tokens is None:
             return _invalid("max_output_tokens is missing and neither the agent nor the tier gives a default")
+        if request.max_output_tokens < 1 or request.n < 1:
+            return _invalid("max_output_tokens and n must be 1 or more")
         limit = min(request.max_output_tokens, deployment.max_output_tokens)
         family = self._families(provider.family)
-        body = family.encode(request, deployment, limit)
+
+        def encode(this: ModelRequest) -> bytes:
+            return family.encode(this, deployment, limit)
+
         try:
-            bound = self._bounds.bound(request, body, deployment, call.conversation_id)
-        except Unbounded as error:
+            body = encode(request)
+            size = request_size(request, body, encode, deployment)
+        except (Unbounded, ProviderError) as error:
             return _invalid(str(error))
+        bound = self._bounds.bound(request, size, deployment, call.conversation_id)
         asked = upper_bound(price, bound, limit, request.n)
-        return Option(tier, deployment, provider, family, price, request, body, bound, limit, asked)
+        return Option(tier, deployment, provider, family, price, request, body, size, bound, limit, asked)
 
     def _price(self, deployment: Deployment) -> Price | None:
         known = self._prices.price(
@@ -222,15 +236,12 @@ class Gateway:
         ended = await self._sender.send(
             option,
             reservation,
-            switches=_switch_names(caller.agent, option),
+            switches=tuple(name for name, _ in kill_switches(reservation.opened)),
             run_ids=tuple(i for i in (caller.run_id, *caller.ancestors) if i),
             timeout_seconds=call.timeout_seconds,
         )
         self._metrics.attempted(caller, option, ended, time.monotonic() - started)
-        booking = asyncio.create_task(self._book(call, option, reservation, ended))
-        self._bookings.add(booking)
-        booking.add_done_callback(self._bookings.discard)
-        completion = await asyncio.shield(booking)
+        completion = await asyncio.shield(self._booking(self._book(call, option, reservation, ended)))
         if ended.cancelled:
             raise asyncio.CancelledError
         return completion if completion is not None else ended
@@ -238,16 +249,22 @@ class Gateway:
     async def _book(
         self, call: Call, option: Option, reservation: Reservation, ended: Ended
     ) -> Completion | None:
-        """Store, then settle (in this order: a crash in between is healed by the replay)."""
+        """Store, then settle (in this order: a crash in between is healed by the replay).
+
+        Raises what storing raises; the attempt is settled all the same, and a retry buys the answer
+        again, in an attempt of its own.
+        """
         stored = None
-        if ended.answer is not None:
-            stored = await self._store_answer(call, option, ended, ended.answer, reservation.day)
-        await self.booker.close_attempt(ended.settlement, reservation.day)
+        try:
+            if ended.answer is not None:
+                stored = await self._store_answer(call, option, ended, ended.answer)
+        finally:
+            await self.booker.close_attempt(ended.settlement, reservation.day)
         if stored is None:
             return None
         self._bounds.report(
             option.request,
-            option.body,
+            option.size,
             option.deployment,
             call.conversation_id,
             ended.settlement.usage.prompt_tokens,
@@ -263,13 +280,45 @@ class Gateway:
             replayed=stored.settlement.attempt_id != reservation.attempt_id,
         )
 
+    async def answered_meanwhile(self, call: Call, reservation: Reservation) -> Completion | None:
+        """The answer of an earlier attempt, when it was stored after this call had first looked for one.
+
+        What was held for another attempt is given back then.
+        """
+        try:
+            stored = await self.store.answers.load(call.key)
+        except BaseException:
+            self._booking(self._give_back(reservation))
+            raise
+        if stored is None:
+            return None
+        self._booking(self._give_back(reservation))
+        return await self.replayed(stored)
+
+    async def _give_back(self, reservation: Reservation) -> None:
+        unsent = Settlement(
+            attempt_id=reservation.attempt_id,
+            state="released",
+            basis="not_sent",
+            status="killed",
+            error_type="answered",
+            error_message="the call was given up or answered before this attempt was sent",
+        )
+        await self.booker.close_attempt(unsent, reservation.day)
+
+    def _booking(self, work: Coroutine[Any, Any, _T]) -> "asyncio.Task[_T]":
+        """Work on the books goes on when its caller goes away; `close` waits for it."""
+        task = asyncio.create_task(work)
+        self._bookings.add(task)
+        task.add_done_callback(self._bookings.discard)
+        return task
+
     async def _store_answer(
-        self, call: Call, option: Option, ended: Ended, answer: ProviderAnswer, day: str
+        self, call: Call, option: Option, ended: Ended, answer: ProviderAnswer
     ) -> StoredAnswer:
         """Keep the paid answer, waiting for Postgres as long as the call may take.
 
-        Raises StoreUnavailable when that was too long; the attempt is settled all the same, and
-        a retry buys the answer again, in an attempt of its own.
+        Raises StoreUnavailable when that was too long, StoreRejected, NotFound.
         """
         mine = StoredAnswer(
             call_key=call.key,
@@ -286,7 +335,6 @@ class Gateway:
                 )
             except StoreUnavailable:
                 if time.monotonic() > deadline:
-                    await self.booker.close_attempt(ended.settlement, day)
                     raise
                 await asyncio.sleep(_STORE_RETRY_SECONDS)
 
@@ -367,6 +415,10 @@ class _Purchase:
 
     async def _spend(self, option: Option, reservation: Reservation) -> Outcome | None:
         """One attempt. None: try the next deployment."""
+        if reservation.number > 1:
+            answer = await self.gateway.answered_meanwhile(self.call, reservation)
+            if answer is not None:
+                return answer
         self.attempts += 1
         result = await self.gateway.attempt(self.call, option, reservation)
         if not isinstance(result, Ended):
@@ -390,7 +442,8 @@ class _Purchase:
         if isinstance(error, ProviderError) and not error.retryable and not error.fallback:
             raise error
         self.permanent = error if isinstance(error, ProviderError) and not error.retryable else None
-        self.last = _unavailable(str(error), self.attempts, _retry_at(error))
+        said = error.summary if isinstance(error, ProviderError) else str(error)
+        self.last = _unavailable(said, self.attempts, _retry_at(error))
         if isinstance(error, ProviderError):
             self.excluded.add(option.deployment.name)
         return None if self.attempts < self.call.max_attempts else self._give_up()
@@ -411,13 +464,8 @@ class _Purchase:
         return None if stored is None else await self.gateway.replayed(stored)
 
 
-def _switch_names(agent: str, option: Option) -> tuple[str, ...]:
-    return (
-        "kill:global",
-        f"kill:agent:{agent}",
-        f"kill:provider:{option.provider.name}",
-        f"kill:model:{option.deployment.name}",
-    )
+def _fits_a_header(key: str) -> bool:
+    return len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()
 
 
 def _retry_at(error: ProviderError | LeaseLapsed | None) -> int:

@@ -22,6 +22,7 @@ from gateway.providers.exchange import exchange, now_ms
 from gateway.providers.http import Http, api_key
 from gateway.providers.sse import SseEvent
 from gateway.providers.usage import anthropic_usage
+from gateway.providers.wire_json import loads
 
 _VERSION = "2023-06-01"
 _CACHED = {"type": "ephemeral"}
@@ -114,7 +115,7 @@ class MessageReader:
 
     def feed(self, event: SseEvent) -> None:
         """Unknown events are passed over, as the protocol demands."""
-        body = json.loads(event.data)
+        body = loads(event.data)
         match body["type"]:
             case "message_start":
                 self._start(body["message"])

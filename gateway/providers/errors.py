@@ -15,7 +15,6 @@
 | content_refused | no                    | no              | nothing                              |
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -27,15 +26,19 @@ from typing import Any
 
 from gateway.errors import CurbError
 from gateway.providers.answers import Partial
+from gateway.providers.wire_json import loads
 
 _MAX_RETRY_AFTER_SECONDS = 86_400.0
 _MAX_MESSAGE_CHARACTERS = 400
+# Somebody on the way gave up; what stands behind may be at work on the answer, and bill it.
+_GAVE_UP_WAITING = frozenset({408, 504, 524})
 _KEY_LIKE = re.compile(r"\b(sk|gsk|pk|AIza|tgp)[-_A-Za-z0-9*.]{6,}")
 _TOO_LONG = re.compile(
     r"context[ _]length|context window|maximum context|prompt is too long|too many (input )?tokens"
     r"|input token count.*exceeds|reduce the length|request too large|request_too_large",
     re.IGNORECASE,
 )
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 _REFUSED = re.compile(
     r"content[ _]?(filter|policy|management)|safety|output blocked|usage polic", re.IGNORECASE
 )
@@ -66,9 +69,10 @@ _NO_FALLBACK = _NEVER_RETRIED - {ErrorKind.AUTH}
 class ProviderError(CurbError):
     """An attempt at a provider failed.
 
-    sent: the request may have reached the provider. complete: a whole HTTP error answer arrived,
-    so nothing was bought. partial: what had been received by then. retryable: the same deployment
-    may be tried again; fallback: the tier's next one may.
+    sent: the request may have reached the provider. complete: a whole HTTP error answer arrived, which
+    says that nothing was bought. partial: what had been received by then. retryable: the same
+    deployment may be tried again; fallback: the tier's next one may. summary: the message without
+    the provider's own words, which may quote the prompt: what may stand in workflow history (I12).
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class ProviderError(CurbError):
         partial: Partial | None = None,
         provider_request_id: str = "",
         status: int | None = None,
+        summary: str = "",
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -95,6 +100,7 @@ class ProviderError(CurbError):
         self.partial = partial or Partial()
         self.provider_request_id = provider_request_id
         self.status = status
+        self.summary = summary or message
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,12 @@ class ErrorBody:
     code: str = ""
     message: str = ""
     retry_after_seconds: float | None = None
+
+    @property
+    def label(self) -> str:
+        """Its type and code in brackets, as far as they are names and not prose."""
+        names = dict.fromkeys(name for name in (self.type, self.code) if _NAME.fullmatch(name))
+        return f" ({', '.join(names)})" if names else ""
 
 
 def from_answer(
@@ -119,11 +131,12 @@ def from_answer(
         kind,
         f"{provider} answered {status}: {said}",
         sent=True,
-        complete=True,
+        complete=status not in _GAVE_UP_WAITING,
         retry_after_seconds=retry_after(headers, now or datetime.now(UTC)) or error.retry_after_seconds,
         retryable=False if quota else None,
         fallback=True if status == 404 else None,
         status=status,
+        summary=f"{provider} answered {status}{error.label}",
     )
 
 
@@ -131,8 +144,13 @@ def from_stream(provider: str, error_object: object, partial: Partial) -> Provid
     """Classify an error event in the middle of a stream: what was generated is in doubt."""
     error = parse_error(error_object)
     kind = classify(_status_of(error), error)
+    said = f"{provider} broke off its answer"
     return ProviderError(
-        kind, f"{provider} broke off its answer: {error.message or error.type}", sent=True, partial=partial
+        kind,
+        f"{said}: {error.message or error.type}",
+        sent=True,
+        partial=partial,
+        summary=f"{said}{error.label}",
     )
 
 
@@ -145,7 +163,7 @@ def classify(status: int, error: ErrorBody) -> ErrorKind:
         return ErrorKind.CONTENT_REFUSED if _REFUSED.search(words) else ErrorKind.AUTH
     if status in (503, 529) or "overloaded" in error.type:
         return ErrorKind.OVERLOADED
-    if status in (408, 504):
+    if status in _GAVE_UP_WAITING:
         return ErrorKind.TIMEOUT
     if status >= 500:
         return ErrorKind.SERVER_ERROR
@@ -175,7 +193,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 def parse_body(body: bytes) -> ErrorBody:
     """Read an error answer; anything that is not JSON is its own message."""
     try:
-        document = json.loads(body)
+        document = loads(body)
     except ValueError:
         return ErrorBody(message=_safe(body.decode("utf-8", "replace").strip()))
     if isinstance(document, list) and document:  # Gemini wraps the object in a list

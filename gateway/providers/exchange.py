@@ -1,7 +1,6 @@
 """One request and its streamed answer, the same for every family: time, errors, progress."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from gateway.providers.answers import Progress, ProviderAnswer
 from gateway.providers.errors import ErrorKind, ProviderError, from_answer
 from gateway.providers.http import TRANSPORT_ERRORS, Http, translate
 from gateway.providers.sse import SseEvent, SseParser
+from gateway.providers.wire_json import loads
 
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_JSON_BYTES = 32 * 1024 * 1024
@@ -60,13 +60,12 @@ async def exchange(
             http.post(provider, path, body, headers, progress=progress, before_send=before_send) as response,
         ):
             progress.provider_request_id = _request_id(response)
-            await _read(response, provider, reader, progress)
+            return await _read(response, provider, reader, progress)
     except ProviderError as error:
         error.provider_request_id = error.provider_request_id or progress.provider_request_id
         raise
     except TRANSPORT_ERRORS as error:
         raise translate(error, provider.name, progress) from error
-    return reader.answer(now_ms())
 
 
 def now_ms() -> int:
@@ -74,29 +73,32 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _read(response: httpx.Response, provider: Provider, reader: Reader, progress: Progress) -> None:
-    if response.status_code != 200:
+async def _read(
+    response: httpx.Response, provider: Provider, reader: Reader, progress: Progress
+) -> ProviderAnswer:
+    if not response.is_success:
         body = await _body(response, _MAX_ERROR_BYTES)
         raise from_answer(provider.name, response.status_code, response.headers, body)
     try:
         if response.headers.get("content-type", "").startswith("application/json"):
-            reader.whole(json.loads(await _body(response, _MAX_JSON_BYTES)))
+            reader.whole(loads(await _body(response, _MAX_JSON_BYTES)))
         else:
             await _events(response, reader)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if reader.finished:
+            return reader.answer(now_ms())
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ProviderError(
             ErrorKind.BAD_RESPONSE,
             f"{provider.name} sent what is no answer: {type(error).__name__}",
             sent=True,
             partial=progress.partial(),
         ) from error
-    if not reader.finished:
-        raise ProviderError(
-            ErrorKind.CUT_STREAM,
-            f"{provider.name} ended its stream before the answer was complete",
-            sent=True,
-            partial=progress.partial(),
-        )
+    raise ProviderError(
+        ErrorKind.CUT_STREAM,
+        f"{provider.name} ended its stream before the answer was complete",
+        sent=True,
+        partial=progress.partial(),
+    )
 
 
 async def _events(response: httpx.Response, reader: Reader) -> None:

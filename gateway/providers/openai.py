@@ -26,6 +26,7 @@ from gateway.providers.exchange import exchange, now_ms
 from gateway.providers.http import Http, api_key
 from gateway.providers.sse import SseEvent
 from gateway.providers.usage import openai_usage
+from gateway.providers.wire_json import loads
 
 _FINISH = {
     "stop": "stop",
@@ -123,7 +124,7 @@ class ChatReader:
         if event.data.strip() == "[DONE]":
             self.ended = True
             return
-        chunk = json.loads(event.data)
+        chunk = loads(event.data)
         if chunk.get("error"):
             raise from_stream(self._provider, chunk["error"], self._progress.partial())
         self._note(chunk)

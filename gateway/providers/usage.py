@@ -1,13 +1,15 @@
 """Token counts as providers report them, normalised so that kinds do not overlap.
 
-Counts are taken as they are or not at all: what is missing, negative, fractional or contradicts
-itself gives None, and the caller books the attempt as in doubt.
+Counts are taken as they are or not at all: what is missing, negative, fractional, absurd or
+contradicts itself gives None, and the caller books the attempt as in doubt.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from gateway.policy.usage import Usage
+
+_MOST_TOKENS = 2**31 - 1
 
 
 def openai_usage(reported: Mapping[str, Any]) -> Usage | None:
@@ -48,7 +50,8 @@ def _count(reported: Mapping[str, Any], name: str, default: int | None = None) -
     value = reported.get(name)
     if value is None:
         return default
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+    return value if is_count else None
 
 
 def _details(reported: Mapping[str, Any], name: str) -> Mapping[str, Any]:
