@@ -19,7 +19,7 @@ def budgets(
     runs: Annotated[bool, typer.Option("--runs", help="The runs' own budgets too.")] = False,
     json: Json = False,
 ) -> None:
-    """Limit, spent, held and left per scope, in the current day and month."""
+    """Limit, spent, held and left per scope, now."""
     asyncio.run(_budgets(scope, runs, as_json=json))
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,15 @@ from worker.cli import logs
 from worker.cli.book import apply_policy
 from worker.cli.loops import stopped_by_signals
 from worker.cli.output import console, print_json, say, table
-from worker.cli.servers import House, connect_temporal, open_books, places_of, who
+from worker.cli.servers import (
+    House,
+    agents_of,
+    connect_temporal,
+    note_served,
+    open_books,
+    places_of,
+    who,
+)
 from worker.config import Config, load_config, on_simulator
 from worker.service import serve
 from worker.settings import Settings, load_settings
@@ -26,9 +34,10 @@ async def develop(config: Path | None, tools: tuple[str, ...], *, live: bool, as
     """Run until SIGINT or SIGTERM. A stack that runs already is shown and left alone."""
     settings = load_settings()
     read = load_config(config or settings.config)
+    agents = sorted({*read.agents, *agents_of(tools)})
     running = Stack.find(settings.data_dir)
     if running is not None:
-        show_places(house_of(settings, read, running), as_json=as_json)
+        show_places(house_of(settings, read, running), agents, as_json=as_json)
         say(f"this stack runs already (pid {running.owner_pid}); nothing was started")
         return
     logs.configure(settings)
@@ -38,7 +47,8 @@ async def develop(config: Path | None, tools: tuple[str, ...], *, live: bool, as
             await _unless(stop, stack.start())
             if not stop.is_set():
                 known = house_of(_with_free_port(settings), read, stack.record)
-                await _serve(known, tools, stop, as_json=as_json)
+                note_served(settings.data_dir, agents)
+                await _serve(known, tools, agents, stop, as_json=as_json)
         finally:
             say("stopping the servers")
             await stack.stop()
@@ -65,22 +75,26 @@ async def prepare(known: House) -> None:
         await apply_policy(books, known.config, by=f"{who()} (curb dev)")
 
 
-async def _serve(known: House, tools: tuple[str, ...], stop: asyncio.Event, *, as_json: bool) -> None:
+async def _serve(
+    known: House, tools: tuple[str, ...], agents: Sequence[str], stop: asyncio.Event, *, as_json: bool
+) -> None:
     await prepare(known)
     client = await connect_temporal(known)
     servers = Servers(known.places.redis_url, known.places.database_url)
     ready = asyncio.Event()
-    async with _announcing(known, ready, as_json=as_json):
+    async with _announcing(known, agents, ready, as_json=as_json):
         await serve(client, servers, known.settings, known.config, stop=stop, tools=tools, on_ready=ready.set)
 
 
 @contextlib.asynccontextmanager
-async def _announcing(known: House, ready: asyncio.Event, *, as_json: bool) -> AsyncIterator[None]:
+async def _announcing(
+    known: House, agents: Sequence[str], ready: asyncio.Event, *, as_json: bool
+) -> AsyncIterator[None]:
     """Show where everything is as soon as it is ready."""
 
     async def announce() -> None:
         await ready.wait()
-        show_places(known, as_json=as_json)
+        show_places(known, agents, as_json=as_json)
         say("ready; Ctrl-C stops everything in order")
 
     task = asyncio.create_task(announce())
@@ -115,7 +129,7 @@ def _with_free_port(settings: Settings) -> Settings:
     return settings.model_copy(update={"metrics_port": port})
 
 
-def show_places(known: House, *, as_json: bool) -> None:
+def show_places(known: House, agents: Sequence[str], *, as_json: bool) -> None:
     """Where everything is."""
     places, port = known.places, known.settings.metrics_port
     everything = {
@@ -128,10 +142,10 @@ def show_places(known: House, *, as_json: bool) -> None:
         "data": str(places.directory.resolve()),
     }
     if as_json:
-        print_json({**everything, "agents": sorted(known.config.agents)})
+        print_json({**everything, "agents": list(agents)})
         return
     rows = table("", "", wrap=("",))
     for name, place in everything.items():
         rows.add_row(name.replace("_", " "), place or "not here")
-    rows.add_row("agents", ", ".join(sorted(known.config.agents)) or "none: write a curb.yaml")
+    rows.add_row("agents", ", ".join(agents) or "none: write a curb.yaml")
     console().print(rows)

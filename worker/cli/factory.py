@@ -23,7 +23,10 @@ def dev(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Start the embedded stack, a worker and the simulated provider; Ctrl-C stops all in order."""
+    """Start the stack, a worker and the simulated provider.
+
+    Ctrl-C stops everything in order; the data stay in .curb.
+    """
     from worker.cli import loops
     from worker.cli.development import develop
 
@@ -37,7 +40,10 @@ def worker(
     tools: Tools = None,
     config: Config = None,
 ) -> None:
-    """Serve runs until SIGTERM or Ctrl-C; what is in flight is finished or settled."""
+    """Serve runs until SIGTERM or Ctrl-C.
+
+    What is in flight then is finished or settled.
+    """
     from worker.cli import loops
 
     for each in role or ():
@@ -65,7 +71,10 @@ async def _work(roles: tuple[str, ...], tools: tuple[str, ...], config: Config) 
 
 
 def migrate(json: Json = False) -> None:
-    """Bring Postgres to this version of curb, and register its search attributes in Temporal."""
+    """Bring Postgres and Temporal to this version of curb.
+
+    Tables in Postgres; search attributes in Temporal, where its address is known.
+    """
     asyncio.run(_migrate(as_json=json))
 
 
@@ -92,7 +101,10 @@ async def _migrate(*, as_json: bool) -> None:
 
 
 def doctor(json: Json = False) -> None:
-    """What is there, what is missing, and how to get it. Exit status 3 when something is missing."""
+    """What is there, what is missing, and how to get it.
+
+    Exit status 3 when something is missing.
+    """
     from worker.cli import output
     from worker.doctor import examine, is_healthy
 

@@ -15,7 +15,8 @@ from worker.cli.status import Status
 
 Config = Annotated[Path | None, typer.Option("--config", help="curb.yaml to read (CURB_CONFIG).")]
 Tools = Annotated[
-    list[str] | None, typer.Option("--tools", help="Module or file with tools and agents; repeatable.")
+    list[str] | None,
+    typer.Option("--tools", help="Module or file with tools and agents; repeatable."),
 ]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 
@@ -36,7 +37,10 @@ def run(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Start a run. Exit status 1 when it was waited for and did not complete."""
+    """Start a run, follow it and print its answer.
+
+    Exit status 1 when it was waited for and did not complete.
+    """
     from worker.client import Launch
 
     launch = Launch(
@@ -74,7 +78,11 @@ async def _run(
             return True
         if not as_json:
             live.announce(launched, link)
-        ended = await live.follow(desk.runs, launched.run_id, quiet=as_json)
+        try:
+            ended = await live.follow(desk.runs, launched.run_id, quiet=as_json)
+        except asyncio.CancelledError:
+            output.say(f"run {launched.run_id} goes on without you; `curb kill {launched.run_id}` ends it")
+            raise
         if as_json:
             output.print_json({**await view.run_document(desk, ended), "existed": launched.existed})
         else:
@@ -117,7 +125,7 @@ async def _runs(equal: dict[str, str], live: bool, limit: int, *, as_json: bool)
 
 
 def show(run: RunId, json: Json = False) -> None:
-    """Show a run: its steps, what they cost, what it waits for, whom it needs."""
+    """Show a run: steps, costs, what and whom it waits for."""
     asyncio.run(_show(run, as_json=json))
 
 

@@ -62,6 +62,11 @@ def table(*columns: str, right: Sequence[str] = (), wrap: Sequence[str] = ()) ->
     return made
 
 
+def print_line(text: Text) -> None:
+    """One line, cut where the terminal ends."""
+    console().print(text, no_wrap=True, overflow="ellipsis", crop=True)
+
+
 def status_text(status: str) -> Text:
     """A status in its colour."""
     return Text(status, style=_COLOURS.get(status, ""))
@@ -93,13 +98,28 @@ def at_text(moment: datetime | None) -> str | None:
 
 
 def clock(moment: datetime | None) -> str:
-    """For people: local date and time."""
-    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """For people: local time, with the date unless it is today's."""
+    if moment is None:
+        return ""
+    local, today = moment.astimezone(), datetime.now().astimezone().date()
+    return local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d %H:%M:%S")
+
+
+def print_text(text: str) -> None:
+    """Somebody else's text as it is, on stdout; a terminal does not get its control characters."""
+    shown = printable(text) if sys.stdout.isatty() else text
+    sys.stdout.write(shown if shown.endswith("\n") else f"{shown}\n")
+    sys.stdout.flush()
+
+
+def printable(text: str) -> str:
+    """Without control characters: a model's answer must not move the cursor or rename the window."""
+    return "".join(letter for letter in text if letter in "\n\t" or letter.isprintable())
 
 
 def shortened(text: str, length: int = 100) -> str:
     """One line of a text."""
-    line = " ".join(text.split())
+    line = " ".join(printable(text).split())
     return line if len(line) <= length else line[: length - 1] + "…"
 
 

@@ -6,7 +6,8 @@ ends with exit status 3 and says what to do.
 
 import contextlib
 import getpass
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +24,11 @@ from worker.stack.stack import Stack
 if TYPE_CHECKING:
     from temporalio.client import Client
 
+    from gateway.agents import Agent
     from worker.client import Runs
     from worker.temporal_target import TemporalTarget
 
+_SERVED = "agents.json"
 _NAMES = {
     "redis_url": ("Redis", "CURB_REDIS_URL"),
     "database_url": ("PostgreSQL", "CURB_DATABASE_URL"),
@@ -154,7 +157,8 @@ async def open_desk(known: House, *, tools: tuple[str, ...] = ()) -> AsyncIterat
 
     known.places.need("redis_url", "database_url", "temporal_address")
     client = await connect_temporal(known)
-    agents: dict[str, object] = {**known.config.agents, **_agents_of(tools)}
+    served = dict.fromkeys(_served(known.places.directory) if known.places.temporal_ui else ())
+    agents: dict[str, object] = {**served, **known.config.agents, **agents_of(tools)}
     async with open_books(known) as books:
         runs = Runs(client, books.store, books.authority, agents=agents)
         yield Desk(known, books.authority, books.store, client, runs)
@@ -182,11 +186,25 @@ async def connect_temporal(known: House) -> "Client":
         ) from error
 
 
-def _agents_of(sources: tuple[str, ...]) -> dict[str, object]:
+def agents_of(sources: tuple[str, ...]) -> "dict[str, Agent]":
+    """The agents that modules of --tools define, by name. Raises ConfigurationError."""
     from activities.toolbox import agents_in
     from activities.toolbox.loading import load_module
 
     return {agent.name: agent for source in sources for agent in agents_in(load_module(source))}
+
+
+def note_served(directory: Path, agents: Iterable[str]) -> None:
+    """Leave word of the agents that this `curb dev` serves, those of its --tools too."""
+    (directory / _SERVED).write_text(json.dumps(sorted(agents)), encoding="utf-8")
+
+
+def _served(directory: Path) -> list[str]:
+    try:
+        names = json.loads((directory / _SERVED).read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def who() -> str:

@@ -17,7 +17,10 @@ CallId = Annotated[str, typer.Argument(metavar="CALL", help="The tool call's id,
 
 
 def pause(run: RunId, reason: Reason = "", json: Json = False) -> None:
-    """Buy nothing more until `curb resume`; the call in flight may finish."""
+    """Have a run buy nothing more until `curb resume`.
+
+    The call in flight may finish.
+    """
     _steer(lambda desk: desk.runs.pause(run, reason), {"id": run, "done": "paused"}, json)
 
 
@@ -32,7 +35,10 @@ def kill(
     reason: Reason = "",
     json: Json = False,
 ) -> None:
-    """End a run, or all of an agent's. A call in flight is cut and booked."""
+    """End a run, or all of an agent's.
+
+    A call in flight is cut and booked.
+    """
     if bool(run) == bool(agent):
         raise typer.BadParameter("give a RUN, or --agent AGENT", param_hint="RUN")
     if run:
@@ -65,7 +71,7 @@ def top_up(
     id: Annotated[str, typer.Option("--id", help="The same id twice is one top-up.")] = "",
     json: Json = False,
 ) -> None:
-    """Raise the run's budget, or with --scope another one that blocks it."""
+    """Raise a run's budget, or another one that blocks it."""
     from gateway.policy.money import usd as dollars
 
     if dollars(usd) == 0:
@@ -111,7 +117,10 @@ def approve(run: RunId, call: CallId, json: Json = False) -> None:
 
 
 def deny(run: RunId, call: CallId, reason: Reason = "", json: Json = False) -> None:
-    """Refuse a tool call that waits for approval; the model is told why."""
+    """Refuse a tool call that waits for approval.
+
+    The model is told why.
+    """
     done = {"id": run, "call": call, "done": "denied"}
     _steer(lambda desk: desk.runs.deny(run, call, reason), done, json)
 

@@ -17,7 +17,10 @@ def demo(
     ] = False,
     json: Json = False,
 ) -> None:
-    """The whole story on real servers in about a minute, then a table and links."""
+    """Play the whole story on real servers, in about a minute.
+
+    Then a table and links. Exit status 0 only if everything came out as it should.
+    """
     from worker.cli import loops
     from worker.demo.play import play
 

@@ -17,10 +17,10 @@ app = typer.Typer(help="Kill switches and throttles.", no_args_is_help=True)
 
 Kind = Literal["global", "agent", "provider", "model", "throttle"]
 KindArgument = Annotated[
-    Kind, typer.Argument(metavar="KIND", help="global, agent, provider, model, throttle.")
+    Kind, typer.Argument(metavar="KIND", help="What to switch off, or throttle (an agent).")
 ]
 NameArgument = Annotated[
-    str, typer.Argument(metavar="[NAME]", help="Of the agent (throttle: too), provider, model.")
+    str, typer.Argument(metavar="NAME", help="Of the agent (throttle too), provider or model.")
 ]
 
 
@@ -32,7 +32,10 @@ def set_switch(
     expires: Annotated[str, typer.Option(metavar="DURATION", help="Lifts itself, e.g. after 10m.")] = "",
     json: Json = False,
 ) -> None:
-    """Stop buying at once: calls in flight are cut, runs wait until the switch is lifted."""
+    """Stop buying at once.
+
+    Calls in flight are cut; runs wait until the switch is lifted.
+    """
     from worker.cli.times import duration_seconds
 
     seconds = duration_seconds(expires, "--expires") if expires else None
@@ -57,7 +60,10 @@ async def _set(name: str, reason: str, seconds: int | None, *, as_json: bool) ->
 
 @app.command("clear")
 def clear_switch(kind: KindArgument, name: NameArgument = "", json: Json = False) -> None:
-    """Lift a switch; waiting runs go on where they stood. Exit status 1 if it was not set."""
+    """Lift a switch.
+
+    Waiting runs go on where they stood. Exit status 1 if it was not set.
+    """
     if not asyncio.run(_clear(switch_name(kind, name), as_json=json)):
         raise typer.Exit(Status.FAILED)
 

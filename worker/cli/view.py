@@ -15,6 +15,8 @@ from worker.cli.output import (
     clock,
     console,
     dollars,
+    print_line,
+    print_text,
     shortened,
     status_text,
     table,
@@ -160,24 +162,30 @@ def print_runs(found: Sequence[Progress]) -> None:
     if not found:
         out.print("no runs yet: `curb run AGENT TASK` starts one")
         return
+    cells = [_cells(run) for run in found]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(cells[0]) - 1)]
+    room = max(out.width - sum(widths) - 2 * len(widths), 20)
     rows = table(
         *("run", "agent", "status", "steps", "spent", "budget", "started", "why"),
         right=("steps", "spent", "budget"),
-        wrap=("why",),
     )
-    for run in found:
-        waits = "; ".join(f"{cause}: {what}" if cause else what for cause, what in run.waiting_for.items())
-        rows.add_row(
-            run.run_id,
-            run.agent,
-            status_text(run.status),
-            str(run.steps),
-            dollars(run.cost_nano_usd),
-            dollars(run.budget_nano_usd),
-            clock(run.record.started_at) if run.record else "",
-            shortened(waits or run.reason, 70),
-        )
+    for run, *rest, why in cells:
+        rows.add_row(run, *rest[:1], status_text(rest[1]), *rest[2:], shortened(why, room))
     out.print(rows)
+
+
+def _cells(run: Progress) -> list[str]:
+    waits = "; ".join(f"{cause}: {what}" if cause else what for cause, what in run.waiting_for.items())
+    return [
+        run.run_id,
+        run.agent,
+        run.status,
+        f"{run.steps:>5}",
+        dollars(run.cost_nano_usd),
+        dollars(run.budget_nano_usd),
+        clock(run.record.started_at) if run.record else "",
+        waits or run.reason,
+    ]
 
 
 def print_end(ended: Progress, answer: str) -> None:
@@ -189,7 +197,7 @@ def print_end(ended: Progress, answer: str) -> None:
     if ended.in_doubt_nano_usd:
         say(f"  and up to {dollars(ended.in_doubt_nano_usd)} in doubt until `curb ledger resolve`")
     if answer and ended.status == "completed":
-        console().print(answer, markup=False)
+        print_text(answer)
 
 
 def print_run(document: Document) -> None:
@@ -211,7 +219,7 @@ def print_run(document: Document) -> None:
             out.print(f"  {action.get('would') or action['tool']}", markup=False)
     if document["answer"]:
         out.print("\n[bold]answer[/bold]")
-        out.print(document["answer"], markup=False)
+        print_text(document["answer"])
     if document["temporal_ui"]:
         out.print(f"\n{document['temporal_ui']}")
 
@@ -237,22 +245,18 @@ def _head(document: Document) -> Text:
 
 
 def _print_steps(calls: Sequence[Mapping[str, Any]]) -> None:
-    rows = table(
-        "step", "model", "result", "in", "out", "cost", right=("step", "in", "out", "cost"), wrap=("result",)
-    )
+    """A line for every attempt and every tool call."""
+    attempts = [attempt for step in calls for attempt in step["attempts"]]
+    width = max(len(attempt["deployment"]) for attempt in attempts)
     for step in calls:
         for attempt in step["attempts"]:
-            rows.add_row(
-                str(step["step"]),
-                attempt["deployment"],
-                _attempt_text(attempt),
-                str(attempt["input_tokens"] or ""),
-                str(attempt["output_tokens"] or ""),
-                f"${attempt['cost_usd']}" if attempt["state"] not in _NO_ATTEMPT else "",
-            )
+            line = Text(f"{step['step']:>4}  {attempt['deployment']:<{width}}  ")
+            if attempt["state"] not in _NO_ATTEMPT:
+                tokens = f"{attempt['input_tokens']:>6} in {attempt['output_tokens']:>5} out"
+                line.append(f"{tokens}  ${attempt['cost_usd']:<12} ")
+            print_line(line.append_text(_attempt_text(attempt)))
         for tool in step["tools"]:
-            rows.add_row("", "", _tool_text(tool), "", "", "")
-    console().print(rows)
+            print_line(_tool_text(tool))
 
 
 def _attempt_text(attempt: Mapping[str, Any]) -> Text:
@@ -265,10 +269,10 @@ def _attempt_text(attempt: Mapping[str, Any]) -> Text:
 
 
 def _tool_text(tool: Mapping[str, Any]) -> Text:
-    text = Text(f"└ {tool['tool']}{_compact(tool['arguments'])}", style="dim")
+    text = Text(f"      └ {tool['tool']}{_compact(tool['arguments'])}", style="dim")
     if tool["result"] is None:
         return text.append(" …", style="yellow")
-    return text.append(f" → {shortened(tool['result'], 60)}", style="red" if tool["is_error"] else "dim")
+    return text.append(f" → {shortened(tool['result'], 200)}", style="red" if tool["is_error"] else "dim")
 
 
 def _compact(arguments: str) -> str:
