@@ -29,6 +29,8 @@ _IDLE_SECONDS = 5.0
 _DESCRIBED_AT_ONCE = 50
 _WAITS_FOR = re.compile(r"(switched|exhausted): (\S+?)(?:: | per | has |$)")
 
+_Limit = tuple[str, int | None, int]  # counter, limit, topped up
+
 
 class Enforcer:
     """One of all processes does the work; the others stand by."""
@@ -41,7 +43,7 @@ class Enforcer:
         self._store = store
         self._runs = runs
         self._process_id = process_id
-        self._limits: dict[tuple[str, str], int | None] = {}
+        self._limits: dict[str, list[_Limit]] = {}  # by run, as when it was last woken
 
     async def run(self) -> None:
         """Work until cancelled; servers that are down are tried again next second."""
@@ -83,17 +85,24 @@ class Enforcer:
                 await self._signal(run.id, "kill", f"{found}: {present[found]}")
 
     async def _wake_if_limit_changed(self, watched: Sequence[WatchedRun]) -> None:
-        """Wake whoever waits for a budget whose limit is not what it was at the last look."""
+        """Wake whoever waits for a budget whose limits are not what they were when it was last woken.
+
+        A run that begins to wait is woken once: the limit may have been raised since it was refused.
+        """
         waiting = {run.id: scope for run in watched if (scope := waits_for(run, "exhausted"))}
         if not waiting:
             self._limits.clear()
             return
-        limits = {(b.scope, b.counter): b.limit_nano_usd for b in await self._authority.budgets()}
-        changed = {key[0] for key, limit in limits.items() if self._limits.get(key, limit) != limit}
-        self._limits = limits
-        for run_id, scope in waiting.items():
-            if scope in changed:
+        limits: dict[str, list[_Limit]] = {scope: [] for scope in waiting.values()}
+        for budget in await self._authority.budgets():
+            if budget.scope in limits:
+                # Top-ups apart: they tell even where the limit came with a call and is not known now.
+                limits[budget.scope].append((budget.counter, budget.limit_nano_usd, budget.topped_nano_usd))
+        now = {run_id: limits[scope] for run_id, scope in waiting.items()}
+        for run_id, limit in now.items():
+            if self._limits.get(run_id) != limit:
                 await self._signal(run_id, "wake")
+        self._limits = now
 
     async def _close_if_ended(self, run_id: str, steps: int) -> None:
         """Close the record of a run whose workflow is over without having said so."""

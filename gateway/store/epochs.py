@@ -18,7 +18,10 @@ REBUILD_LOCK = 0x6375_7262_0002
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What the books say about a counter. default_limit: a run's launch budget, where it has one."""
+    """What the books say about a counter.
+
+    default_limit: what came with the calls: a run's launch budget, an agent's own budget for a day.
+    """
 
     counter: str
     spent_nano_usd: int

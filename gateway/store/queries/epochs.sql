@@ -40,7 +40,8 @@ WHERE a.state = 'pending'
 RETURNING a.attempt_id
 
 -- Sums of the postings of every counter that still matters. The floor is early enough for the
--- oldest of the windows and for the first posting of every run that may go on.
+-- oldest of the windows and for the first posting of every run that may go on. Limits that came with
+-- the calls, of runs and of agents' days, are known from the runs.
 -- name: counters_for_rebuild
 WITH floor AS (
     SELECT least(
@@ -64,15 +65,23 @@ WITH floor AS (
 ), live AS (
     SELECT 'run:' || id || '|run|run' AS counter, budget_nano_usd, ended_at IS NULL AS goes_on FROM runs
     WHERE ended_at IS NULL OR ended_at > now() - interval '35 days'
+), latest AS (
+    SELECT DISTINCT ON (agent) id FROM runs
+    WHERE started_at > now() - interval '35 days' ORDER BY agent, started_at DESC
+), own AS (
+    SELECT agent, (spec #>> '{agent,daily_budget_nano_usd}')::bigint AS budget_nano_usd
+    FROM runs JOIN latest USING (id)
 )
 SELECT coalesce(spent.counter, topped.counter, open.counter, live.counter) AS counter,
        coalesce(spent.amount, 0) AS spent_nano_usd,
        coalesce(topped.amount, 0) AS topped_nano_usd,
-       live.budget_nano_usd AS default_limit_nano_usd
+       coalesce(live.budget_nano_usd, own.budget_nano_usd) AS default_limit_nano_usd
 FROM spent
 FULL JOIN topped ON topped.counter = spent.counter
 FULL JOIN open ON open.counter = coalesce(spent.counter, topped.counter)
 FULL JOIN live ON live.counter = coalesce(spent.counter, topped.counter, open.counter)
+LEFT JOIN own
+    ON own.agent = substring(coalesce(spent.counter, topped.counter, open.counter) FROM '^agent:(.*)[|]day[|]')
 WHERE open.counter IS NOT NULL
    OR live.goes_on
    OR substring(coalesce(spent.counter, topped.counter, live.counter) FROM '[^|]*$') = ANY(%(windows)s::text[])
