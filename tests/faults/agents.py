@@ -38,7 +38,7 @@ def agents(root: Path) -> dict[str, Agent]:
     changes: dict[str, dict[str, object]] = {
         "talker": {"tools": ()},
         "spender": {"run_budget_nano_usd": usd("0.006")},
-        "crowd": {"daily_budget_nano_usd": usd("0.03")},
+        "crowd": {"daily_budget_nano_usd": usd("0.006")},
     }
     return {name: _agent(name, model, root, changes.get(name, {})) for name, model in _MODELS.items()}
 

@@ -73,6 +73,26 @@ async def test_emptied_with_runs_going_on(scene: Scene) -> None:
     await scene.authority.clear_switch("kill:model:nobody")
 
 
+async def test_emptied_while_runs_wait_for_money(scene: Scene) -> None:
+    """The agent's own budget for the day comes back too: a top-up is measured against it, and wakes them."""
+    runs = [await scene.start("crowd") for _ in range(6)]
+    counter = await until(lambda: _day_that_is_spent(scene, "crowd", len(runs)))
+    [before] = await scene.authority.counters([counter])
+    epoch = await scene.until_open()
+
+    async with scene.redis() as redis:
+        await redis.flushall()
+    await scene.until_open(epoch)
+
+    assert await scene.authority.counters([counter]) == [before]
+    done = await scene.authority.top_up("more", counter, usd("1"))
+    assert before.limit_nano_usd is not None
+    assert done.limit_nano_usd == before.limit_nano_usd + usd("1")
+    for run in runs:
+        assert (await scene.result(run, seconds=15)).status == "completed"
+    await scene.check_books()
+
+
 async def test_restored_from_an_older_copy(scene: Scene) -> None:
     """What was spent since the copy is not forgotten: admission closes until it is counted again."""
     data = scene.stack.directory / "valkey"
@@ -95,6 +115,20 @@ async def test_restored_from_an_older_copy(scene: Scene) -> None:
     now = {state.counter: state.spent_nano_usd for state in await scene.authority.budgets()}
     assert all(now[counter] >= amount for counter, amount in spent.items())
     assert len(await scene.invoice(going_on.id)) == 1
+
+
+async def _day_that_is_spent(scene: Scene, agent: str, runs: int) -> str | None:
+    """The counter of the agent's day, once all of its runs that live wait for it."""
+    found = await scene.store.runs.list(agent=agent, limit=runs)
+    live = [run for run in found if run.ended_at is None]
+    waits = all(run.waiting_for.startswith(f"exhausted: agent:{agent} per day") for run in live)
+    if len(found) < runs or not live or not waits:
+        return None
+    return next(
+        state.counter
+        for state in await scene.authority.budgets()
+        if state.counter.startswith(f"agent:{agent}|day|")
+    )
 
 
 def _copied(data: Path) -> Path:
