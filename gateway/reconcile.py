@@ -121,6 +121,7 @@ async def resolve(
         await resolver.settle_at_estimates(estimate_after_seconds)
     else:
         await resolver.follow_invoice(usage, min_age_seconds, drain_seconds)
+        await resolver.settle_at_estimates(estimate_after_seconds, besides=usage)
     await _drained(authority, drain_seconds)
     await resolver.book_what_redis_had_closed()
     report = await verify(authority, store, usage, drain_seconds=drain_seconds)
@@ -153,10 +154,15 @@ class _Resolver:
                 [Event("in_doubt", {"attempt_id": lost_id, "by": "lost"}, at_ms=now_ms) for lost_id in lost]
             )
 
-    async def settle_at_estimates(self, after_seconds: float) -> None:
-        """No usage is to be had: after long enough, what had been received is the best that is known."""
+    async def settle_at_estimates(self, after_seconds: float, besides: UsageSource | None = None) -> None:
+        """No usage is to be had: after long enough, what had been received is the best that is known.
+
+        besides: leaves alone what this tells of.
+        """
         async for rows in _open_attempts(self._store, ("in_doubt",)):
             for row in rows:
+                if besides is not None and besides.covers(row["provider"]):
+                    continue
                 if _age_seconds(row["in_doubt_at"] or row["at"]) >= after_seconds:
                     await self._settle(row, row["estimate_nano_usd"], "estimate")
                 else:
@@ -168,7 +174,7 @@ class _Resolver:
         unknown: list[UsageRow] = []
         for rows in _pages(invoice.values()):
             unknown += await self._follow_rows(rows)
-        await self._settle_unsent(invoice, min_age_seconds)
+        await self._settle_unsent(usage, invoice, min_age_seconds)
         old = [row for row in unknown if _now_ms() - row.at_ms >= min_age_seconds * 1000]
         if old:
             await _drained(self._authority, drain_seconds)  # perhaps they were only on their way here
@@ -203,11 +209,13 @@ class _Resolver:
             tokens = {name: getattr(usage, name) for name in TOKENS}
             await self._settle(row, usage.amount_nano_usd, "invoice", tokens)
 
-    async def _settle_unsent(self, invoiced: Collection[str], min_age_seconds: float) -> None:
-        """In doubt for long, and the provider knows nothing of it: it was never sent."""
+    async def _settle_unsent(
+        self, usage: UsageSource, invoiced: Collection[str], min_age_seconds: float
+    ) -> None:
+        """In doubt for long, and the provider, which tells all, knows nothing of it: it was never sent."""
         async for rows in _open_attempts(self._store, ("in_doubt",)):
             for row in rows:
-                if row["attempt_id"] in invoiced:
+                if row["attempt_id"] in invoiced or not usage.covers(row["provider"]):
                     continue
                 if _age_seconds(row["in_doubt_at"] or row["at"]) >= min_age_seconds:
                     await self._settle(row, 0, "not_sent")
@@ -322,7 +330,7 @@ async def _compare_invoice(authority: Authority, store: Store, usage: UsageSourc
     """The ledger against the invoice, attempt by attempt; read again while something moves."""
     for _ in range(CHECKS):
         invoice = await invoice_of(usage)
-        found = [difference async for difference in _invoice_differences(store, invoice)]
+        found = [difference async for difference in _invoice_differences(store, usage, invoice)]
         report.invoice_nano_usd = sum(row.amount_nano_usd for row in invoice.values())
         if not found or all(difference.what == "in_doubt" for difference in found):
             break
@@ -330,7 +338,9 @@ async def _compare_invoice(authority: Authority, store: Store, usage: UsageSourc
     report.differences += found
 
 
-async def _invoice_differences(store: Store, invoice: dict[str, UsageRow]) -> AsyncIterator[Difference]:
+async def _invoice_differences(
+    store: Store, usage: UsageSource, invoice: dict[str, UsageRow]
+) -> AsyncIterator[Difference]:
     for rows in _pages(invoice.values()):
         known = await store.attempts.booked([row.attempt_id for row in rows])
         for row in rows:
@@ -339,7 +349,7 @@ async def _invoice_differences(store: Store, invoice: dict[str, UsageRow]) -> As
                 yield difference
     async for booked in store.attempts.all_booked():
         if booked.attempt_id not in invoice:
-            for difference in _not_invoiced(booked):
+            for difference in _not_invoiced(booked, told=usage.covers(booked.provider)):
                 yield difference
 
 
@@ -356,10 +366,10 @@ def _invoice_difference(row: UsageRow, booked: Booked | None) -> Difference | No
     return None
 
 
-def _not_invoiced(booked: Booked) -> list[Difference]:
+def _not_invoiced(booked: Booked, *, told: bool) -> list[Difference]:
     if booked.state in ("in_doubt", "pending"):
         return [Difference("in_doubt", booked.attempt_id, booked.reserved_nano_usd, 0, booked.state)]
-    if booked.ledger_nano_usd:
+    if told and booked.ledger_nano_usd:
         return [Difference("not_invoiced", booked.attempt_id, booked.ledger_nano_usd, 0, booked.basis)]
     return []
 

@@ -52,6 +52,10 @@ class UsageRow:
 class UsageSource(Protocol):
     """Where a provider tells what it billed."""
 
+    def covers(self, provider: str) -> bool:
+        """Whether all that this provider bills is here, so that what is not was not billed."""
+        ...
+
     def rows(self, since_ms: int = 0, until_ms: int | None = None) -> AsyncIterator[UsageRow]:
         """Rows with since_ms <= at_ms < until_ms. Raises UsageUnavailable."""
         ...
@@ -59,11 +63,18 @@ class UsageSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SimulatorInvoice:
-    """The simulated provider's `GET /invoice`. url: of the simulator, or of the invoice itself."""
+    """The simulated provider's `GET /invoice`. url: of the simulator, or of the invoice itself.
+
+    covered: the names of the providers that it plays; None: all that there are.
+    """
 
     url: str
     provider: str = "simulator"
     timeout_seconds: float = 30.0
+    covered: frozenset[str] | None = None
+
+    def covers(self, provider: str) -> bool:
+        return self.covered is None or provider in self.covered
 
     async def rows(self, since_ms: int = 0, until_ms: int | None = None) -> AsyncIterator[UsageRow]:
         address = self.url if self.url.rstrip("/").endswith("/invoice") else f"{self.url.rstrip('/')}/invoice"

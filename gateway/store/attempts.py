@@ -71,6 +71,7 @@ class Booked:
     adjustments: int
     counters: tuple[str, ...]
     day: str
+    provider: str
 
 
 class Attempts:

@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -51,8 +51,10 @@ class Books:
         )  # fmt: skip
         return Ask(opened, lines)
 
-    async def admit(self, call_key: str, amount: int = 1000) -> Reservation:
-        reservation = await self.authority.admit(self.ask(call_key, amount))
+    async def admit(self, call_key: str, amount: int = 1000, *, provider: str = "sim") -> Reservation:
+        ask = self.ask(call_key, amount)
+        ask = replace(ask, opened=replace(ask.opened, provider=provider))
+        reservation = await self.authority.admit(ask)
         assert isinstance(reservation, Reservation), reservation
         return reservation
 

@@ -54,7 +54,7 @@ class Provider:
 async def provider() -> AsyncIterator[Provider]:
     provider = Provider()
     server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
-    provider.url = "http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+    provider.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         yield provider
 

@@ -36,6 +36,9 @@ class Invoice:
 
     billed: list[UsageRow] = dataclasses.field(default_factory=list)
 
+    def covers(self, provider: str) -> bool:
+        return provider != "elsewhere"
+
     async def rows(self, since_ms: int = 0, until_ms: int | None = None) -> AsyncIterator[UsageRow]:
         for row in self.billed:
             yield row
@@ -132,6 +135,22 @@ async def test_a_counter_that_redis_lost_is_a_difference(books: Books) -> None:
     assert [(d.subject, d.note, d.ledger_nano_usd, d.other_nano_usd) for d in report.differences] == [
         (name, "spent", 10, 0)
     ]
+
+
+async def test_the_silence_of_one_provider_says_nothing_of_another(books: Books, invoice: Invoice) -> None:
+    """Its doubts stay counted until they have waited long enough for their estimate."""
+    held = await books.admit("quiet", provider="elsewhere")
+    doubt = settlement(held.attempt_id, state="in_doubt", estimate_nano_usd=30, status="timeout")
+    await books.authority.close_attempt(doubt)
+    bought = await books.admit("bought", provider="elsewhere")
+    await books.settle(bought, 5)
+
+    report = await fix(books, invoice)
+
+    assert (report.in_doubt_nano_usd, report.settled) == (1000, 0)
+    assert [(d.what, d.subject) for d in report.differences] == [("in_doubt", held.attempt_id)]
+    late = await fix(books, invoice, estimate_after_seconds=0)
+    assert (late.settled, late.ledger_nano_usd, late.ok) == (1, 35, True)
 
 
 async def test_verify_changes_nothing(books: Books, invoice: Invoice) -> None:

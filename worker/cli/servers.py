@@ -100,8 +100,12 @@ class House:
         """Where the providers' usage can be had: the simulator's invoice, or one that is configured."""
         if self.places.simulator_url:
             return SimulatorInvoice(self.places.simulator_url)
-        invoices = {each.invoice_url for each in self.config.gateway.providers.values() if each.invoice_url}
-        return SimulatorInvoice(invoices.pop()) if len(invoices) == 1 else None
+        told = {
+            name: each.invoice_url for name, each in self.config.gateway.providers.items() if each.invoice_url
+        }
+        if len(urls := set(told.values())) != 1:
+            return None
+        return SimulatorInvoice(urls.pop(), covered=frozenset(told))
 
     def workflow_url(self, run_id: str) -> str:
         """The run in the Temporal UI; '' where no UI is known."""

@@ -55,7 +55,7 @@ SELECT (SELECT coalesce(sum(amount_nano_usd), 0)::bigint FROM ledger) AS ledger_
 FROM attempts WHERE state IN ('pending', 'in_doubt')
 
 -- name: booked
-SELECT a.attempt_id, a.state, a.basis, a.reserved_nano_usd, a.counters,
+SELECT a.attempt_id, a.provider, a.state, a.basis, a.reserved_nano_usd, a.counters,
        coalesce(a.day, a.at::date)::text AS day,
        (coalesce(s.amount_nano_usd, 0) + coalesce(j.amount, 0))::bigint AS ledger_nano_usd,
        coalesce(j.postings, 0) AS adjustments
@@ -68,7 +68,7 @@ LEFT JOIN LATERAL (
 WHERE a.attempt_id = ANY(%(ids)s::text[])
 
 -- name: all_booked
-SELECT a.attempt_id, a.state, a.basis, a.reserved_nano_usd, a.counters,
+SELECT a.attempt_id, a.provider, a.state, a.basis, a.reserved_nano_usd, a.counters,
        coalesce(a.day, a.at::date)::text AS day,
        (coalesce(s.amount_nano_usd, 0) + coalesce(j.amount, 0))::bigint AS ledger_nano_usd,
        coalesce(j.postings, 0) AS adjustments
