@@ -204,9 +204,14 @@ class RunActivities:
         scope, period = self._top_up_scope(task)
         window = self._deps.gateway.calendar.windows(period, time.time_ns() // 1_000_000)
         counter = counter_name(scope, period, window[len(window) // 2].id)
-        done = await self._deps.authority.top_up(
-            task.top_up_id, counter, usd(task.top_up.usd), by=f"run:{task.run_id}"
-        )
+        # Ids of updates are unique in one workflow only; two runs may be told the same one.
+        top_up_id = f"{task.run_id}/{task.top_up_id}"
+        try:
+            done = await self._deps.authority.top_up(
+                top_up_id, counter, usd(task.top_up.usd), by=f"run:{task.run_id}"
+            )
+        except ConfigurationError as error:  # more than can be counted: no retry mends that
+            raise ApplicationError(f"top_up: {error}", type="BadTopUp", non_retryable=True) from error
         limit = done.limit_nano_usd
         if limit is None and scope == Scope(ScopeKind.RUN, task.run_id):
             limit = await self._limit_before_the_first_call(task.run_id)
