@@ -1,14 +1,18 @@
 """curb dev, doctor, migrate, and what commands say when something is missing."""
 
+import asyncio
+import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from temporalio.client import Client
 
-from tests.acceptance.command import Curb, Dev
+from tests.acceptance.command import CURB, Curb, Dev
 from tests.acceptance.conftest import furnish
 from worker.stack.processes import is_dead
 
@@ -129,3 +133,40 @@ def test_help_lists_every_command_and_loads_no_server_library(nowhere: Curb) -> 
     assert commands >= {"answer", "approve", "deny", "switch", "budgets", "costs", "ledger", "policy"}
     assert commands >= {"worker", "migrate"}
     assert loaded.strip() == "[]"
+
+
+def test_a_worker_of_its_own_logs_json_and_ends_well_on_sigterm(curb: Curb) -> None:
+    worker = subprocess.Popen(
+        (*CURB, "worker", "--role", "tools", "--tools", "tools.py"),
+        cwd=curb.directory,
+        env=curb.environment({"CURB_METRICS_PORT": "0", "CURB_LOG_FORMAT": "json"}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stderr is not None
+    for line in worker.stderr:
+        if '"worker ready"' in line:
+            assert json.loads(line)["roles"] == ["tools"]
+            break
+    worker.terminate()
+    out, err = worker.communicate(timeout=60)
+
+    assert (worker.returncode, out) == (0, "")
+    assert "Traceback" not in err
+
+
+async def test_what_people_say_is_not_in_workflow_history(curb: Curb) -> None:
+    done = await asyncio.to_thread(curb, "run", "asker", "Secret number one?", "--id", "quiet", "--no-wait")
+    await asyncio.to_thread(curb.until_run, "quiet", lambda run: run["waiting_for"])
+    answered = await asyncio.to_thread(curb, "answer", "quiet", "Secret number two.")
+    await asyncio.to_thread(curb.until_run, "quiet", lambda run: run["ended_at"])
+    record = json.loads((curb.directory / ".curb" / "stack.json").read_text())
+
+    client = await Client.connect(record["addresses"]["temporal_address"])
+    history = (await client.get_workflow_handle("quiet").fetch_history()).to_json()
+
+    assert (done.status, answered.status) == (0, 0)
+    payloads = [base64.b64decode(data) for data in re.findall(r'"data": ?"([A-Za-z0-9+/=]+)"', history)]
+    assert any(b"asker" in payload for payload in payloads)
+    assert not any(b"Secret" in payload for payload in payloads)

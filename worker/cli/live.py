@@ -1,5 +1,6 @@
 """Following a run to its end: a live line on a terminal, plain lines elsewhere."""
 
+import asyncio
 import time
 from contextlib import nullcontext
 
@@ -10,6 +11,8 @@ from rich.text import Text
 
 from worker.cli.output import bar, dollars, say, status_text
 from worker.client import Launched, Progress, Runs
+
+_HINT_SECONDS = 5.0
 
 
 def announce(launched: Launched, link: str) -> None:
@@ -27,15 +30,27 @@ async def follow(runs: Runs, run_id: str, *, quiet: bool = False) -> Progress:
     err = Console(stderr=True, highlight=False)
     animated = err.is_terminal and not quiet
     started, last = time.monotonic(), ""
-    with Live(console=err, transient=True, refresh_per_second=8) if animated else nullcontext() as live:
-        async for progress in runs.follow(run_id):
-            elapsed = time.monotonic() - started
-            if live is not None:
-                live.update(Spinner("dots", line(progress)))
-            elif not quiet and (text := line(progress).plain) != last:
-                say(f"{elapsed:6.1f} s  {text}")
-                last = text
+    hint = asyncio.create_task(_hint(runs, run_id))
+    try:
+        with Live(console=err, transient=True, refresh_per_second=8) if animated else nullcontext() as live:
+            async for progress in runs.follow(run_id):
+                elapsed = time.monotonic() - started
+                if live is not None:
+                    live.update(Spinner("dots", line(progress)))
+                elif not quiet and (text := line(progress).plain) != last:
+                    say(f"{elapsed:6.1f} s  {text}")
+                    last = text
+    finally:
+        hint.cancel()
+        await asyncio.gather(hint, return_exceptions=True)
     return progress
+
+
+async def _hint(runs: Runs, run_id: str) -> None:
+    """Say so when nobody takes the run."""
+    await asyncio.sleep(_HINT_SECONDS)
+    if (await runs.now(run_id)).status == "starting":
+        say("no worker has taken it yet: is one running? (`curb dev`, or `curb worker`)")
 
 
 def line(progress: Progress) -> Text:

@@ -56,8 +56,8 @@ async def overspender(stage: Stage) -> Ending:
         f"paused at step {paused.steps}: {format_usd(paused.cost_nano_usd)} of "
         f"{format_usd(paused.budget_nano_usd or 0)} spent, the next call might not fit",
     )
-    done = await stage.desk.runs.top_up("overspender", TopUp(usd="0.012"))
-    stage.say("overspender", f"topped up by $0.012; it may spend ${done.limit_usd} now")
+    done = await stage.desk.runs.top_up("overspender", TopUp(usd="0.03"))
+    stage.say("overspender", f"topped up by $0.03; it may spend ${done.limit_usd} now")
     ended = await stage.ended("overspender")
     _expect(ended, "completed")
     if ended.steps < paused.steps:
