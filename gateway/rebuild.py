@@ -293,9 +293,10 @@ async def tell_of_strays(authority: Authority, store: Store, epoch: int) -> int:
     told: list[str] = []
     for row in await store.attempts.direct():
         settlement = settlement_of(row)
-        result = await authority.close_attempt(settlement)
+        # Only its owner writes an attempt here so; the word stands when the owner is gone.
+        result = await authority.close_attempt(settlement, owner=row["process_id"])
         if result == "refused":
-            continue  # released, but in doubt there: its owner alone may say so
+            continue  # in doubt there, and nobody has said that it was never sent
         if result == "unknown" and settlement.cost_nano_usd and row["counters"]:
             # The same posting id as the settlement's: counters move, the ledger has it already.
             body = {"attempt_id": row["attempt_id"], "kind": "settle", "day": str(row["day"] or "")}

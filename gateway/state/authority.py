@@ -126,11 +126,12 @@ class Authority(SwitchBoard, Outbox, EpochKeeper):
         until = {"held": before + self._config.lease_seconds}
         return {i: (s, until.get(s, 0.0)) for i, s in zip(attempt_ids, states, strict=True)}
 
-    async def close_attempt(self, settlement: Settlement) -> CloseResult:
+    async def close_attempt(self, settlement: Settlement, *, owner: str = "") -> CloseResult:
         """Settle, release or put in doubt, as `settlement.state` says. Idempotent by attempt id.
 
         applied. already: it had ended before (settled is final). unknown: no such attempt.
-        refused: in doubt, and only its owner may say that it was not sent.
+        refused: in doubt, and only its owner may say that it was not sent. owner: the process whose
+        word this is; '' for this one's.
         Raises StateUnavailable, also while admission is closed: write it to Postgres then.
         """
         body = settlement.model_dump_json()
@@ -139,7 +140,7 @@ class Authority(SwitchBoard, Outbox, EpochKeeper):
             "state": settlement.state,
             "cost": settlement.cost_nano_usd,
             "basis": settlement.basis,
-            "process_id": self.process_id,
+            "process_id": owner or self.process_id,
             "velocity": self._velocity,
         }
         reply = await self._decisions.decide("close", ask, body)

@@ -92,10 +92,14 @@ WHERE open.counter IS NOT NULL
 SELECT * FROM attempts
 WHERE state IN ('pending', 'in_doubt') AND attempt_id ~ '#[0-9]+$' ORDER BY attempt_id
 
+-- Also what was closed here alone, however long ago: its money is in the counters that are loaded.
 -- name: closed_for_rebuild
 SELECT attempt_id FROM attempts
 WHERE at > now() - interval '4 days' AND settled_at > now() - interval '48 hours'
   AND state IN ('settled', 'released') AND attempt_id ~ '#[0-9]+$'
+UNION
+SELECT attempt_id FROM attempts
+WHERE closed_epoch = 0 AND state IN ('settled', 'released') AND attempt_id ~ '#[0-9]+$'
 
 -- name: top_ups_for_rebuild
 SELECT top_up_id FROM top_ups WHERE at > now() - interval '40 days'
