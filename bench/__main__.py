@@ -1,13 +1,14 @@
 """`python -m bench [BENCH ...] [--json] [--quick]`: measure, then print a table or JSON."""
 
 import argparse
-import asyncio
 import json
+import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import structlog
 import uvloop
 
 from bench import authority, history, kill, memory, steps
@@ -29,6 +30,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--quick", action="store_true", help="a fifth of the work: for trying it out")
     given = parser.parse_args()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     sections = uvloop.run(_run(given.bench or list(_BENCHES), given.quick))
     if given.json:
         json.dump(_document(sections), sys.stdout, indent=2)
@@ -44,7 +49,6 @@ async def _run(names: Sequence[str], quick: bool) -> list[Section]:
         before, started = load(), time.monotonic()
         figures = await _BENCHES[name](quick)
         sections.append(Section(name, figures, time.monotonic() - started, before, load()))
-        await asyncio.sleep(0)
     return sections
 
 

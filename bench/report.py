@@ -86,7 +86,7 @@ def machine() -> dict[str, Any]:
 def table(sections: Sequence[Section]) -> None:
     """Print everything for people."""
     where = machine()
-    console = Console()
+    console = Console(width=110, soft_wrap=True)
     console.print(
         f"{where['date']}, {where['cpus']} x {where['cpu']}, Python {where['python']}; "
         "servers, worker and clients share these CPUs"
@@ -102,8 +102,9 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def _table(section: Section) -> Table:
-    title = f"{section.bench} ({section.seconds:.0f} s, load {section.load_before:.1f} -> {section.load_after:.1f})"
-    drawn = Table(title=title, title_justify="left", min_width=88)
+    load = f"load {section.load_before:.1f} -> {section.load_after:.1f}"
+    title = f"{section.bench} ({section.seconds:.0f} s, {load})"
+    drawn = Table(title=title, title_justify="left", width=92)
     drawn.add_column("figure", ratio=1)
     for name in ("value", "aim"):
         drawn.add_column(name, justify="right")
@@ -121,9 +122,8 @@ def _number(value: float) -> str:
 
 
 def _cpu() -> str:
-    for path in (Path("/proc/cpuinfo"),):
-        if path.exists():
-            for line in path.read_text().splitlines():
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -59,6 +59,8 @@ async def _main(kind: str, temporal: str, redis_url: str, database_url: str, *pl
 
 
 if __name__ == "__main__":
+    # A call that is cut because its run is over is logged with its traceback by the SDK.
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
