@@ -80,16 +80,14 @@ async def _upkeep(
 ) -> AsyncIterator[None]:
     """Run the upkeep beside the block. The budgets are open when the block begins."""
     names = switch_names(config, agents)
-    drainer = _task(parts.drainer.run(), "drainer")
+    drainer = _task(parts.drainer.run, "drainer")
+    enforcer = Enforcer(client, parts.authority, parts.store, runs, parts.process_id)
     tasks = [
         drainer,
-        _task(parts.rebuilder.run(), "rebuilder"),
-        _task(Monitor(parts.authority, lambda: names).run(), "monitor"),
-        _task(
-            Enforcer(client, parts.authority, parts.store, runs, parts.process_id).run(),
-            "enforcer",
-        ),
-        _task(every(1.0, _Lag(parts).measure, "lag"), "lag"),
+        _task(parts.rebuilder.run, "rebuilder"),
+        _task(Monitor(parts.authority, lambda: names).run, "monitor"),
+        _task(enforcer.run, "enforcer"),
+        _task(lambda: every(1.0, _Lag(parts).measure, "lag"), "lag"),
     ]
     try:
         await parts.rebuilder.until_open()
@@ -113,15 +111,22 @@ def switch_names(config: Config, agents: dict[str, Agent]) -> tuple[str, ...]:
     )
 
 
-def _task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    task = asyncio.create_task(work, name=f"curb-{name}")
-    task.add_done_callback(_report)
-    return task
+def _task(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
+    return asyncio.create_task(kept_up(work, name), name=f"curb-{name}")
 
 
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("upkeep ended", task=task.get_name(), exc_info=task.exception())
+async def kept_up(
+    work: Callable[[], Coroutine[Any, Any, None]], name: str, *, pause_seconds: float = 1.0
+) -> None:
+    """Do a part of the upkeep until it ends by itself, and again when it stumbles over what nobody foresaw:
+    without it admission closes, or what must stop does not.
+    """
+    while True:
+        try:
+            return await work()
+        except Exception as error:
+            log.error("upkeep failed, and begins again", part=name, exc_info=error)
+        await asyncio.sleep(pause_seconds)
 
 
 class _Lag:
