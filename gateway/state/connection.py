@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -36,13 +36,15 @@ class Connection:
         self.keys = Keys(prefix)
         self._scripts: dict[str, Script] = load_scripts()
         self._url = url
-        pool = BlockingConnectionPool.from_url(
+        # First come, first served. redis-py's blocking pool lets whoever has just given a connection
+        # back take it again before those who wait, until they are told that Redis is gone.
+        self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
+        pool = ConnectionPool.from_url(
             url,
             redis_connect_func=self._greet,
             max_connections=MAX_CONNECTIONS,
             # Timeouts and retries are in call(): with a socket_timeout redis-py sends by
             # asyncio.wait_for, which up to Python 3.11 can swallow a cancellation.
-            timeout=TIMEOUT_SECONDS,
             socket_timeout=None,
             socket_connect_timeout=TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
@@ -83,7 +85,7 @@ class Connection:
         """
         for left in reversed(range(TRIES)):
             try:
-                async with asyncio.timeout(timeout_seconds):
+                async with asyncio.timeout(timeout_seconds), self._turns:
                     return await command()
             except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
                 if left == 0:
