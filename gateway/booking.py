@@ -12,7 +12,7 @@ import time
 import structlog
 
 from gateway.calls import Settlement
-from gateway.errors import StateUnavailable, StoreUnavailable
+from gateway.errors import CurbError, StateUnavailable
 from gateway.events import Event
 from gateway.state.authority import Authority
 from gateway.store import Store
@@ -72,7 +72,7 @@ class Booker:
         event = Event(settlement.state, body, at_ms=time.time_ns() // 1_000_000, day=day)
         try:
             await self._store.ledger.apply_events([event])
-        except StoreUnavailable as error:
+        except CurbError as error:  # also values that Postgres refuses: Redis may take them yet
             log.warning("attempt not booked yet", attempt_id=settlement.attempt_id, error=str(error))
             return False
         return True
