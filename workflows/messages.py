@@ -49,7 +49,7 @@ class RunInput(Wire):
     application: str = ""
     tags: dict[str, str] = Field(default_factory=dict)
     parent: Parent | None = None
-    continue_after_steps: int = 0
+    continue_after_steps: int = Field(default=0, ge=0)
     state: RunState | None = None
 
 
