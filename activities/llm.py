@@ -6,7 +6,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.dependencies import Dependencies
-from activities.digests import digest
+from activities.digests import digest, short_hash
 from activities.heartbeats import heartbeating
 from activities.history import step_records
 from activities.messages import CallResult, ModelCall, Refused, ToolRef
@@ -69,6 +69,7 @@ class LlmActivities:
             agent_daily_budget_nano_usd=snapshot.agent.daily_budget_nano_usd,
             conversation_id=snapshot.conversation_id,
             recheck=call.recheck,
+            cost_aware=snapshot.agent.cost_aware,
             timeout_seconds=timeout,
             total_timeout_seconds=timeout * _TOTAL_TIMEOUT_FACTOR,
         )
@@ -150,9 +151,8 @@ def _call_key(info: activity.Info, call: ModelCall) -> str:
 
     A second agent in a workflow of the user's own counts steps of its own.
     """
-    mine = call.run_id == info.workflow_id
-    step = str(call.step) if mine else f"{call.run_id}:{call.step}"
-    return f"run:{info.workflow_run_id}:{step}"
+    other = "" if call.run_id == info.workflow_id else f"{short_hash(call.run_id)}:"
+    return f"run:{info.workflow_run_id}:{other}{call.step}"
 
 
 def _tool_refs(completion: Completion) -> tuple[ToolRef, ...]:

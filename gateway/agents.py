@@ -29,6 +29,8 @@ class Agent(BaseModel):
     """One agent. Money in nano-dollars (configuration reads dollars, see worker.config).
 
     tools: names of registered tools. agents: names of agents it may delegate to (child runs).
+    cost_aware: take a cheaper tier while little is left of the agent's day (under half: at most
+    `balanced`; under a fifth: `quick`).
     on_budget: what happens when the run's own budget is exhausted.
     on_switch: whether a kill switch pauses the run (the default) or ends it.
     root: the directory that the built-in file tools are confined to.
@@ -45,6 +47,7 @@ class Agent(BaseModel):
     team: str = ""
     run_budget_nano_usd: NanoUsd | None = None
     daily_budget_nano_usd: NanoUsd | None = None
+    cost_aware: bool = False
     on_budget: Literal["fail", "pause", "ask"] = "fail"
     on_switch: Literal["wait", "stop"] = "wait"
     mode: Literal["live", "shadow"] = "live"

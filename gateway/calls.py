@@ -131,7 +131,8 @@ class Call:
     has found no answer. tier: quick, balanced, frontier or max, or the name of one deployment.
     run_budget_nano_usd: the run's launch budget (None: no run budget); those of the runs above it
     and the agent's own daily budget likewise: they hold where the authority knows no limit of just
-    that scope. conversation_id: where the answer is stored ('' outside of a run). recheck: an
+    that scope. conversation_id: where the answer is stored ('' outside of a run). cost_aware: choose
+    a cheaper tier by what is left of the agent's day. recheck: an
     earlier ask of the same step was refused and is on record. retried: there may be attempts of
     this call already, perhaps so old that only Postgres knows them.
     """
@@ -144,6 +145,7 @@ class Call:
     ancestor_budgets_nano_usd: dict[str, int] = field(default_factory=dict)
     agent_daily_budget_nano_usd: int | None = None
     conversation_id: str = ""
+    cost_aware: bool = False
     recheck: bool = False
     retried: bool = False
     timeout_seconds: float = 60.0

@@ -27,7 +27,7 @@ from gateway.events import Opened
 from gateway.leases import LeaseKeeper, LeaseLapsed
 from gateway.metrics import Metrics
 from gateway.policy import fallback, routing
-from gateway.policy.budgets import next_cheaper
+from gateway.policy.budgets import affordable_tier, next_cheaper
 from gateway.policy.money import NanoUsd
 from gateway.policy.periods import Calendar
 from gateway.policy.pricing import Price, ceiling_price, upper_bound
@@ -146,6 +146,19 @@ class Gateway:
             item=stored.item,
             replayed=True,
         )
+
+    async def tier_of(self, call: Call) -> str:
+        """The tier to begin with: as asked, or what the rest of the agent's day allows."""
+        if not call.cost_aware:
+            return call.tier
+        try:
+            day = await self.authority.utilization(call.caller.agent)
+        except StateUnavailable:  # admission is about to say the same, with its reason
+            return call.tier
+        limit = day.limit_nano_usd
+        used = day.spent_nano_usd + day.held_nano_usd + day.in_doubt_nano_usd
+        tiers = tuple(tier.name for tier in self.config.tiers)
+        return affordable_tier(tiers, call.tier, (limit or 0) - used, limit)
 
     def option(self, call: Call, request: ModelRequest, tier: str, name: str) -> Option | Refusal:
         """Price one deployment for this request: its body, its bound, what it asks for."""
@@ -354,7 +367,7 @@ class _Purchase:
     permanent: ProviderError | None = None
 
     async def run(self) -> Outcome:
-        tier, downgrade = self.call.tier, self.call.downgrade
+        tier, downgrade = await self.gateway.tier_of(self.call), self.call.downgrade
         while True:
             option = self._next_option(tier)
             if option is None:

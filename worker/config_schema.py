@@ -178,6 +178,7 @@ class McpSection(Section):
     command: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
     url: Url = ""
     env: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
 
 
 class AgentSection(Section):
@@ -192,6 +193,7 @@ class AgentSection(Section):
     run_budget: Limit = None
     daily_budget: Limit = None
     monthly_budget: Limit = None
+    cost_aware: bool = False
     on_budget: Literal["fail", "pause", "ask"] = "fail"
     on_switch: Literal["wait", "stop"] = "wait"
     mode: Literal["live", "shadow"] = "live"

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 import redis.asyncio as redis
@@ -191,6 +192,21 @@ async def test_a_soft_tier_budget_takes_the_next_cheaper_tier(world: World) -> N
 
     assert isinstance(answer, Completion)
     assert answer.deployment == "openai/gpt-5-mini@say"
+
+
+async def test_a_cost_aware_agent_takes_the_tier_that_its_day_still_allows(world: World) -> None:
+    await world.limit(agent__coder=usd("0.02"))
+    for _ in range(8):
+        dear = await world.parts.gateway.complete(replace(call(key(), "frontier"), cost_aware=True))
+    spent = (await world.parts.authority.utilization("coder")).spent_nano_usd
+    await world.limit(agent__coder=spent * 100 // 55)  # 45 % are left
+
+    cheap = await world.parts.gateway.complete(replace(call(key(), "frontier"), cost_aware=True))
+
+    assert isinstance(dear, Completion)
+    assert dear.deployment == "anthropic/claude-sonnet-4-5@say"
+    assert isinstance(cheap, Completion)
+    assert cheap.deployment == "openai/gpt-5-mini@say"
 
 
 async def test_an_unknown_model_is_refused_and_never_free(world: World) -> None:
