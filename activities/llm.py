@@ -1,6 +1,7 @@
 """The gateway activity: one step's model call."""
 
 from dataclasses import replace
+from functools import partial
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -40,10 +41,12 @@ class LlmActivities:
             try:
                 snapshot = await self._deps.snapshots.get(call.run_id)
                 prompt = _Prompt(self._deps, snapshot, inline=call.inline)
+                key = _call_key(info, call)
                 outcome = await self._deps.gateway.complete(
                     replace(
                         self._call(call, snapshot, prompt),
-                        key=_call_key(info, call),
+                        key=key,
+                        answered=partial(prompt.has, key),
                         retried=call.recheck or info.attempt > 1,
                     )
                 )
@@ -133,6 +136,10 @@ class _Prompt:
         if self._items is None:
             self._items = await self._deps.store.conversations.load(self._snapshot.conversation_id)
         return [item for item in self._items if up_to is None or item.number < up_to]
+
+    async def has(self, key: str) -> bool:
+        """Whether an item has this key: a run's answer is an item of its conversation."""
+        return any(item.key == key for item in await self.items())
 
     async def load(self) -> ModelRequest:
         agent = self._snapshot.agent

@@ -131,10 +131,11 @@ class Call:
     has found no answer. tier: quick, balanced, frontier or max, or the name of one deployment.
     run_budget_nano_usd: the run's launch budget (None: no run budget); those of the runs above it
     and the agent's own daily budget likewise: they hold where the authority knows no limit of just
-    that scope. conversation_id: where the answer is stored ('' outside of a run). cost_aware: choose
-    a cheaper tier by what is left of the agent's day. recheck: an
-    earlier ask of the same step was refused and is on record. retried: there may be attempts of
-    this call already, perhaps so old that only Postgres knows them.
+    that scope. conversation_id: where the answer is stored ('' outside of a run). answered: whether
+    there may be an answer under the key, where the caller learns it on the way (None: look).
+    cost_aware: choose a cheaper tier by what is left of the agent's day. recheck: an earlier ask of
+    the same step was refused and is on record. retried: there may be attempts of this call already,
+    perhaps so old that only Postgres knows them.
     """
 
     key: str
@@ -145,6 +146,7 @@ class Call:
     ancestor_budgets_nano_usd: dict[str, int] = field(default_factory=dict)
     agent_daily_budget_nano_usd: int | None = None
     conversation_id: str = ""
+    answered: Callable[[], Awaitable[bool]] | None = None
     cost_aware: bool = False
     recheck: bool = False
     retried: bool = False

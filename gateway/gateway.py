@@ -98,9 +98,10 @@ class Gateway:
         """
         if not _fits_a_header(call.key):
             return _invalid(f"a call key is at most {_LONGEST_KEY} printable ASCII characters")
-        stored = await self.store.answers.load(call.key)
-        if stored is not None:
-            return await self.replayed(stored)
+        if call.answered is None or await call.answered():
+            stored = await self.store.answers.load(call.key)
+            if stored is not None:
+                return await self.replayed(stored)
         request = await call.load_request()
         known = await self.store.attempts.of_call(call.key) if call.retried else []
         used = max((row["number"] for row in known), default=0)
