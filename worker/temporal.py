@@ -91,7 +91,7 @@ def build_workers(
                     runs.end_run,
                     *activities,
                 ],
-                workflow_runner=_sandbox(),
+                workflow_runner=sandbox(),
                 graceful_shutdown_timeout=grace,
                 sticky_queue_schedule_to_start_timeout=_STICKY,
                 workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="curb-workflow"),
@@ -124,6 +124,6 @@ def build_workers(
     return workers
 
 
-def _sandbox() -> SandboxedWorkflowRunner:
+def sandbox() -> SandboxedWorkflowRunner:
     """Temporal's own, except that a user's workflow may say `from curb import ...` without ceremony."""
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("curb"))

@@ -16,6 +16,7 @@ after dashes, and any manner may end in `-once`: it then happens to the first re
 | repeat         | a long text that hardly changes, varying calls, for ever   | tokens (120)               |
 | ask            | asks a person (ask_human), then answers                    |                            |
 | delegate       | hands over to the first agent offered, then answers        |                            |
+| stray          | calls a tool that nobody offered, then answers             |                            |
 | say            | a text and nothing else, whatever the tools                | tokens (32)                |
 
 | manner         | the wire                                                   | number (default)           |
@@ -56,6 +57,7 @@ SCRIPTS: dict[str, tuple[int, ...]] = {
     "repeat": (120,),
     "ask": (),
     "delegate": (),
+    "stray": (),
     "say": (32,),
 }
 HTTP_ERRORS: dict[str, tuple[int, ...]] = {

@@ -108,6 +108,12 @@ def _delegator(asked: Asked) -> Plan:
     return Plan("Somebody else knows this better.", calls=((tool.name, _arguments(tool, 0)),))
 
 
+def _stray(asked: Asked) -> Plan:
+    if _results(asked):
+        return Plan("Then I shall do without it.")
+    return Plan("There should be a tool for this.", calls=(("no_such_tool", {"path": "."}),))
+
+
 def _talker(asked: Asked, tokens: int) -> Plan:
     return Plan(babble(min(tokens, _MOST_TOKENS), asked.seed))
 
@@ -123,6 +129,7 @@ _SCRIPTS: dict[str, Callable[..., Plan]] = {
     "repeat": _repeater,
     "ask": _asker,
     "delegate": _delegator,
+    "stray": _stray,
     "say": _talker,
 }
 
