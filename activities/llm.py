@@ -19,6 +19,7 @@ from gateway.policy.loops import StepRecord
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.providers.errors import ProviderError
 from gateway.store.conversations import Item
+from gateway.store.errors import StoreRejected
 
 _TOTAL_TIMEOUT_FACTOR = 3
 _NOTE_CHARACTERS = 500
@@ -55,6 +56,8 @@ class LlmActivities:
                 raise ApplicationError(str(error), type="NotFound", non_retryable=True) from error
             except ProviderError as error:
                 return CallResult(error=f"{error.kind.value}: {error.summary[:300]}")
+            except StoreRejected:  # asking again would buy the same answer again, and it fits no better
+                return CallResult(error="the answer could not be stored: Postgres refused its values")
             except (StateUnavailable, StoreUnavailable) as error:
                 detail = Refusal(RefusalKind.UNAVAILABLE, detail=str(error)[:300])
                 return CallResult(refused=Refused.of(detail))
