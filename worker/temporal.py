@@ -33,6 +33,8 @@ _HEARTBEATS = timedelta(seconds=0.5)
 # custom, which every run of a worker that was killed would stand still.
 _STICKY = timedelta(seconds=3)
 
+_HAVE_FINALIZERS = ("redis", "aiohttp", "httpx", "psycopg", "psycopg_pool", "sqlalchemy", "mcp", "anyio")
+
 
 async def connect(
     address: str,
@@ -125,5 +127,11 @@ def build_workers(
 
 
 def sandbox() -> SandboxedWorkflowRunner:
-    """Temporal's own, except that a user's workflow may say `from curb import ...` without ceremony."""
-    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("curb"))
+    """Temporal's own, with two exceptions.
+
+    A user's workflow may say `from curb import ...` without ceremony. And the process's clients are
+    not imported a second time: their finalizers import lazily, and the garbage collector runs them in
+    whatever thread it pleases, that of a workflow too.
+    """
+    restrictions = SandboxRestrictions.default.with_passthrough_modules("curb", *_HAVE_FINALIZERS)
+    return SandboxedWorkflowRunner(restrictions=restrictions)
