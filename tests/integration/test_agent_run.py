@@ -1,6 +1,6 @@
 """Agent runs on real Temporal, Valkey, PostgreSQL and a provider that bills."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,6 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailed
 from gateway.agents import Agent
 from gateway.policy.limits import RunLimits
 from gateway.policy.money import usd
-from tests.integration.databases import migrated_database
 from tests.integration.runs import Factory, eventually, serving
 from tests.integration.world import config
 from tests.simulated import SimulatedProvider
@@ -29,19 +28,6 @@ MODELS = (
     "gpt-5-mini@long-12",
     "claude-sonnet-4-5",
 )
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatedProvider]:
-    provider = SimulatedProvider()
-    yield provider
-    provider.stop()
-
-
-@pytest.fixture(scope="module")
-def database(database_url: str) -> Iterator[str]:
-    with migrated_database(database_url, "agent_run") as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

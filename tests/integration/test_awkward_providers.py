@@ -59,13 +59,6 @@ async def provider() -> AsyncIterator[Provider]:
         yield provider
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatedProvider]:
-    simulator = SimulatedProvider()
-    yield simulator
-    simulator.stop()
-
-
 @pytest.fixture
 def database(database_url: str) -> Iterator[str]:
     with migrated_database(database_url, "awkward_providers") as url:

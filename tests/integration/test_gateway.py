@@ -20,13 +20,6 @@ from worker.wiring import Servers
 _KEYS = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatedProvider]:
-    provider = SimulatedProvider()
-    yield provider
-    provider.stop()
-
-
 @pytest.fixture
 def database(database_url: str) -> Iterator[str]:
     with migrated_database(database_url, "gateway_complete") as url:

@@ -19,13 +19,6 @@ from worker.wiring import Servers
 _KEYS = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatedProvider]:
-    provider = SimulatedProvider()
-    yield provider
-    provider.stop()
-
-
 @pytest.fixture
 def database(database_url: str) -> Iterator[str]:
     with migrated_database(database_url, "one_bill_per_call") as url:

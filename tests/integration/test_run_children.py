@@ -1,6 +1,6 @@
 """Runs below runs: what is said to a parent holds for its children, and so does what ends it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ from gateway.agents import Agent
 from gateway.policy.limits import RunLimits
 from gateway.policy.money import usd
 from gateway.store import Run
-from tests.integration.databases import migrated_database
 from tests.integration.runs import Factory, Handle, eventually, serving
 from tests.integration.world import config
 from tests.simulated import SimulatedProvider
@@ -23,19 +22,6 @@ MODELS = (
     "gpt-5-mini@spend-400-6",
     "gpt-5-mini@say-60+slow-stream-40",
 )
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatedProvider]:
-    provider = SimulatedProvider()
-    yield provider
-    provider.stop()
-
-
-@pytest.fixture(scope="module")
-def database(database_url: str) -> Iterator[str]:
-    with migrated_database(database_url, "run_children") as url:
-        yield url
 
 
 def agents(root: Path) -> list[Agent]:

@@ -1,7 +1,7 @@
 """What people can say to a run: approvals, steps, top-ups; and what a run tells people about itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ from temporalio.common import SearchAttributeKey
 from gateway.agents import Agent
 from gateway.policy.limits import RunLimits
 from gateway.policy.money import usd
-from tests.integration.databases import migrated_database
 from tests.integration.runs import Factory, Handle, eventually, serving
 from tests.integration.world import config
 from tests.simulated import SimulatedProvider
@@ -30,19 +29,6 @@ MODELS = (
     "gpt-5-mini@say-60+slow-stream-40",
 )
 SHORT_WAIT = RunLimits(max_wait_seconds=0.3)
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatedProvider]:
-    provider = SimulatedProvider()
-    yield provider
-    provider.stop()
-
-
-@pytest.fixture(scope="module")
-def database(database_url: str) -> Iterator[str]:
-    with migrated_database(database_url, "run_messages") as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Workflows of the user's own with supervised model calls, loaded from files as `--tools` does."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from temporalio.exceptions import ApplicationError
 
 from gateway.policy.money import usd
 from gateway.store import AttemptRow
-from tests.integration.databases import migrated_database
 from tests.integration.runs import Factory, eventually, serving
 from tests.integration.world import config
 from tests.simulated import SimulatedProvider
@@ -30,19 +29,6 @@ MODELS = (
 )
 
 Handle = WorkflowHandle[Any, Any]
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatedProvider]:
-    provider = SimulatedProvider()
-    yield provider
-    provider.stop()
-
-
-@pytest.fixture(scope="module")
-def database(database_url: str) -> Iterator[str]:
-    with migrated_database(database_url, "supervised") as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

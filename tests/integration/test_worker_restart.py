@@ -1,7 +1,7 @@
 """Workers that stop in good order: what is in flight is finished or settled, and the next one goes on."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from temporalio.client import Client
 
 from gateway.agents import Agent
 from gateway.store import AttemptRow
-from tests.integration.databases import migrated_database
 from tests.integration.runs import Factory, eventually, serving
 from tests.integration.world import config
 from tests.simulated import SimulatedProvider
@@ -33,19 +32,6 @@ AGENTS = (
 )
 
 Worker = Callable[[float], AbstractAsyncContextManager[Factory]]
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatedProvider]:
-    provider = SimulatedProvider()
-    yield provider
-    provider.stop()
-
-
-@pytest.fixture(scope="module")
-def database(database_url: str) -> Iterator[str]:
-    with migrated_database(database_url, "worker_restart") as url:
-        yield url
 
 
 @pytest.fixture

@@ -17,4 +17,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("the ledger is never dropped by a migration: restore a backup instead")
+    raise RuntimeError("the ledger is never dropped by a migration: restore a backup instead")
