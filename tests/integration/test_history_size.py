@@ -54,7 +54,8 @@ async def factory(
 
 async def bytes_per_step(run: Handle) -> list[int]:
     """The size of the events of each step, from its model call to the next."""
-    sizes, starts = [], []
+    sizes: list[int] = []
+    starts: list[int] = []
     async for event in run.fetch_history_events():
         if event.activity_task_scheduled_event_attributes.activity_type.name == "call_model":
             starts.append(sum(sizes))
