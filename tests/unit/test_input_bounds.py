@@ -4,17 +4,20 @@ import pytest
 
 from gateway.bounds import Unbounded, request_size
 from gateway.calls import Image, Message, ModelRequest, Text
-from gateway.config import Deployment
+from gateway.config import Deployment, FamilyName
 from gateway.providers import family
 
 DATA = "QUJD" * 10_000
 WORDS = "w" * 50_000
 
 
-def size(wire: str, *messages: Message, tokens_per_image: int | None = 1_000) -> int:
+def size(wire: FamilyName, *messages: Message, tokens_per_image: int | None = 1_000) -> int:
     deployment = Deployment("d", "p", "m", tokens_per_image=tokens_per_image)
     request = ModelRequest(messages=messages)
-    encode = lambda this: family(wire).encode(this, deployment, 100)  # type: ignore[arg-type]  # noqa: E731
+
+    def encode(this: ModelRequest) -> bytes:
+        return family(wire).encode(this, deployment, 100)
+
     return request_size(request, encode(request), encode, deployment)
 
 
@@ -23,7 +26,7 @@ def said(role: str, *images: Image) -> Message:
 
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
-def test_an_image_counts_as_configured_and_not_by_its_bytes(wire: str) -> None:
+def test_an_image_counts_as_configured_and_not_by_its_bytes(wire: FamilyName) -> None:
     with_image = size(wire, said("user", Image(data=DATA)))
     assert len(WORDS) + 1_000 <= with_image <= len(WORDS) + 1_000 + 300
 
@@ -31,7 +34,7 @@ def test_an_image_counts_as_configured_and_not_by_its_bytes(wire: str) -> None:
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
 @pytest.mark.parametrize("role", ["system", "assistant", "user"])
 @pytest.mark.parametrize("image", [Image(data=DATA), Image(url="https://x/a.png", data=DATA)])
-def test_bytes_that_are_not_in_the_body_are_not_taken_off(wire: str, role: str, image: Image) -> None:
+def test_bytes_that_are_not_in_the_body_are_not_taken_off(wire: FamilyName, role: str, image: Image) -> None:
     """Wires leave out images where they have no place for them, and data beside a URL."""
     assert size(wire, said(role, image), said("user")) >= 2 * len(WORDS)
 
