@@ -1,7 +1,7 @@
 """An agent with a tool of its own.
 
-    curb dev --tools examples/own_tool.py
-    curb run planner "How many days are there from 2026-11-21 to Christmas?"
+curb dev --tools examples/own_tool.py
+curb run planner "How many days are there from 2026-11-21 to Christmas?"
 """
 
 from datetime import date

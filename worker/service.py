@@ -81,16 +81,15 @@ async def _upkeep(
     """Run the upkeep beside the block. The budgets are open when the block begins."""
     names = switch_names(config, agents)
     drainer = _task(parts.drainer.run, "drainer")
-    enforcer = Enforcer(client, parts.authority, parts.store, runs, parts.process_id)
-    tasks = [
-        drainer,
-        _task(parts.rebuilder.run, "rebuilder"),
-        _task(Monitor(parts.authority, lambda: names).run, "monitor"),
-        _task(enforcer.run, "enforcer"),
-        _task(lambda: every(1.0, _Lag(parts).measure, "lag"), "lag"),
-    ]
+    tasks = [drainer, _task(parts.rebuilder.run, "rebuilder")]
     try:
         await parts.rebuilder.until_open()
+        enforcer = Enforcer(client, parts.authority, parts.store, runs, parts.process_id)
+        tasks += [
+            _task(Monitor(parts.authority, lambda: names).run, "monitor"),
+            _task(enforcer.run, "enforcer"),
+            _task(lambda: every(1.0, _Lag(parts).measure, "lag"), "lag"),
+        ]
         yield
     finally:
         await parts.gateway.close()
