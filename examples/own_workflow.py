@@ -1,7 +1,9 @@
 """A workflow of your own with supervised model calls.
 
 curb dev --tools examples/own_workflow.py           # in one terminal: servers, worker, this module
-python examples/own_workflow.py "Some long text"    # in another; CURB_TEMPORAL_ADDRESS if not 127.0.0.1:7233
+python examples/own_workflow.py "Some long text"    # in another
+
+(Should `curb dev` print another address of Temporal than 127.0.0.1:7233, set CURB_TEMPORAL_ADDRESS to it.)
 
 Each call goes the same way as an agent's step: it is bought within every budget, waits when money or
 a switch stands in its way, and is never paid for twice, whatever crashes. While it runs, try
