@@ -184,7 +184,8 @@ async def test_many_processes_rebuild_once(books: Books, redis_url: str, url: st
             await asyncio.gather(*(each.until_open(20) for each in everybody))
 
         assert sum(each.rebuilds for each in everybody) == 1
-        assert (await books.authority.epoch_state()).epoch == 1
+        # Numbers may be skipped: each of them may have asked for an epoch in the same moment.
+        assert 1 <= (await books.authority.epoch_state()).epoch <= len(everybody)
 
 
 async def test_a_leader_that_died_in_the_middle_is_replaced(books: Books) -> None:
