@@ -16,17 +16,10 @@ from activities.dependencies import Dependencies
 from activities.llm import LlmActivities
 from activities.runs import RunActivities
 from activities.tools import ToolActivities
+from worker.stack.temporal import SEARCH_ATTRIBUTES
 from workflows.agent_run import AgentRun
 from workflows.queues import GATEWAY, RUNS, TOOLS
 
-SEARCH_ATTRIBUTES = {
-    "CurbAgent": "Keyword",
-    "CurbTeam": "Keyword",
-    "CurbUser": "Keyword",
-    "CurbMode": "Keyword",
-    "CurbStatus": "Keyword",
-    "CurbCostMicroUsd": "Int",
-}
 ROLES = ("runs", "gateway", "tools")
 _HEARTBEATS = timedelta(seconds=0.5)
 # How long a run waits for the worker that has it in its cache, before another replays it: 10 s by

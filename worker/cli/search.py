@@ -6,7 +6,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from worker.cli.errors import Failed
-from worker.temporal import SEARCH_ATTRIBUTES
+from worker.stack.temporal import SEARCH_ATTRIBUTES
 
 _TYPES = {
     "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
