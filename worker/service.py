@@ -22,6 +22,7 @@ from worker.config import Config
 from worker.enforcer import Enforcer, every
 from worker.loading import load
 from worker.settings import Settings
+from worker.supervision import supervision
 from worker.temporal import ROLES, build_workers, knows_search_attributes
 from worker.wiring import Parts, Servers, dependencies, open_parts
 
@@ -40,12 +41,15 @@ async def serve(
     roles: Sequence[str] = ROLES,
     tools: Sequence[str] = (),
     workflows: Sequence[type] = (),
+    supervise: bool = True,
+    temporal_ui: str = "",
     on_ready: Callable[[], None] | None = None,
 ) -> None:
     """Work until `stop` is set, then finish or settle what is in flight and leave.
 
     tools: modules or files whose tools, agents, workflows and activities are served too.
-    workflows: more of the user's own.
+    workflows: more of the user's own. supervise: whether schedules are applied and alerts told.
+    temporal_ui: what messages link to, '' where no UI is known.
     Raises ConfigurationError, StateUnavailable, StoreUnavailable when it cannot start.
     """
     async with Toolbox() as toolbox, open_parts(config.gateway, servers) as parts:
@@ -58,6 +62,7 @@ async def serve(
         workers = build_workers(
             client,
             deps,
+            supervision(config, settings, client.namespace, temporal_ui),
             roles=roles,
             workflows=(*workflows, *loaded.workflows),
             activities=loaded.activities,

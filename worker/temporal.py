@@ -15,12 +15,14 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.dependencies import Dependencies
 from activities.llm import LlmActivities
 from activities.runs import RunActivities
+from activities.supervision import Supervision
 from activities.tools import ToolActivities
+from worker import supervision as watch
 from worker.stack.temporal import SEARCH_ATTRIBUTES
 from workflows.agent_run import AgentRun
-from workflows.queues import GATEWAY, RUNS, TOOLS
+from workflows.queues import GATEWAY, RUNS, SUPERVISION, TOOLS
 
-ROLES = ("runs", "gateway", "tools")
+ROLES = ("runs", "gateway", "tools", "supervision")
 _HEARTBEATS = timedelta(seconds=0.5)
 # How long a run waits for the worker that has it in its cache, before another replays it: 10 s by
 # custom, which every run of a worker that was killed would stand still.
@@ -60,6 +62,7 @@ async def knows_search_attributes(client: Client) -> bool:
 def build_workers(
     client: Client,
     dependencies: Dependencies,
+    supervision: Supervision,
     *,
     roles: Sequence[str] = ROLES,
     workflows: Sequence[type] = (),
@@ -114,6 +117,20 @@ def build_workers(
                 max_heartbeat_throttle_interval=_HEARTBEATS,
                 default_heartbeat_throttle_interval=_HEARTBEATS,
                 graceful_shutdown_timeout=grace,
+            )
+        )
+    if "supervision" in roles and watch.WORKFLOWS:
+        workers.append(
+            Worker(
+                client,
+                task_queue=SUPERVISION,
+                workflows=watch.WORKFLOWS,
+                activities=watch.activities(dependencies, supervision),
+                workflow_runner=sandbox(),
+                max_heartbeat_throttle_interval=_HEARTBEATS,
+                default_heartbeat_throttle_interval=_HEARTBEATS,
+                graceful_shutdown_timeout=grace,
+                workflow_task_executor=ThreadPoolExecutor(2, thread_name_prefix="curb-supervision"),
             )
         )
     return workers

@@ -21,43 +21,15 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    MetaData,
     SmallInteger,
     Table,
     Text,
     UniqueConstraint,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 
-metadata = MetaData()
-_BRIN = {"pages_per_range": 32, "autosummarize": True}
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default="")
-
-
-def _nano(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default="0")
-
-
-def _count(name: str) -> Column[int]:
-    return Column(name, Integer, nullable=False, server_default="0")
-
-
-def _flag(name: str) -> Column[bool]:
-    return Column(name, Boolean, nullable=False, server_default="false")
-
-
-def _time(name: str, *, now: bool = False) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=not now, server_default=func.now() if now else None)
-
-
-def _jsonb(name: str) -> Column[object]:
-    return Column(name, JSONB, nullable=False, server_default=text("'{}'::jsonb"))
-
+from gateway.store.columns import BRIN, count, flag, jsonb, metadata, nano, time, words
 
 # What is known when money is held (or refused): written once, by `reserved` or `refused`.
 OPENING = (
@@ -80,74 +52,74 @@ attempts = Table(
     metadata,
     # attempt_id is the call key, '#' and a number; collation C makes a call's attempts a range of the key.
     Column("attempt_id", Text(collation="C"), primary_key=True),
-    _flag("opened"),  # whether `reserved` or `refused` has been seen
-    _text("call_key"),
-    _count("number"),
-    _text("run_id"),
-    _count("step"),
-    _text("agent"),
-    _text("tier"),
-    _text("deployment"),
-    _text("provider"),
-    _text("model"),
-    _text("team"),
-    _text("user_id"),
-    _text("key_id"),
-    _text("session"),
-    _text("endpoint"),
-    _text("application"),
-    _text("feature"),
+    flag("opened"),  # whether `reserved` or `refused` has been seen
+    words("call_key"),
+    count("number"),
+    words("run_id"),
+    count("step"),
+    words("agent"),
+    words("tier"),
+    words("deployment"),
+    words("provider"),
+    words("model"),
+    words("team"),
+    words("user_id"),
+    words("key_id"),
+    words("session"),
+    words("endpoint"),
+    words("application"),
+    words("feature"),
     Column("mode", Text, nullable=False, server_default="live"),
-    _jsonb("tags"),
-    _text("trace_id"),
-    _text("span_id"),
-    _text("prompt_version"),
+    jsonb("tags"),
+    words("trace_id"),
+    words("span_id"),
+    words("prompt_version"),
     Column("temperature", Float),
     Column("max_output_tokens", Integer),
-    _text("process_id"),
+    words("process_id"),
     Column("counters", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
-    _nano("reserved_nano_usd"),
-    _time("queued_at"),
-    _time("reserved_at"),
-    _time("at", now=True),
+    nano("reserved_nano_usd"),
+    time("queued_at"),
+    time("reserved_at"),
+    time("at", now=True),
     Column("day", Date),
     Column("epoch", BigInteger, nullable=False, server_default="0"),
     Column("seq", BigInteger, nullable=False, server_default="0"),
-    _text("price_id"),
+    words("price_id"),
     Column("state", Text, nullable=False, server_default="pending"),
     Column("rank", SmallInteger, nullable=False, server_default="0"),
-    _text("status"),
+    words("status"),
     Column("success", Boolean),
-    _text("error_type"),
-    _text("error_message"),
-    _text("finish_reason"),
+    words("error_type"),
+    words("error_message"),
+    words("finish_reason"),
     Column("refusal", JSONB),
     Column("input_tokens", BigInteger, nullable=False, server_default="0"),
     Column("output_tokens", BigInteger, nullable=False, server_default="0"),
     Column("cache_read_tokens", BigInteger, nullable=False, server_default="0"),
     Column("cache_write_tokens", BigInteger, nullable=False, server_default="0"),
     Column("reasoning_tokens", BigInteger, nullable=False, server_default="0"),
-    _nano("cost_nano_usd"),
-    _nano("estimate_nano_usd"),
-    _text("basis"),
-    _jsonb("provider_usage"),
-    _text("provider_request_id"),
-    _time("first_token_at"),
-    _time("done_at"),
-    _time("settled_at"),
+    nano("cost_nano_usd"),
+    nano("estimate_nano_usd"),
+    words("basis"),
+    jsonb("provider_usage"),
+    words("provider_request_id"),
+    time("first_token_at"),
+    time("done_at"),
+    time("settled_at"),
     Column("closed_epoch", BigInteger),  # null: not closed; 0: booked without the outbox
     Column("closed_seq", BigInteger),
-    _text("doubt_by"),
-    _time("in_doubt_at"),
-    _flag("cached"),
-    _flag("replayed"),
+    words("doubt_by"),
+    time("in_doubt_at"),
+    flag("cached"),
+    flag("replayed"),
     CheckConstraint(
         "state IN ('pending', 'in_doubt', 'released', 'settled', 'refused')", name="attempts_state"
     ),
     Index("attempts_run", "run_id", "step", postgresql_where=text("run_id <> ''")),
     Index("attempts_open", "state", "at", postgresql_where=text("state IN ('pending', 'in_doubt')")),
     Index("attempts_direct", "settled_at", postgresql_where=text("closed_epoch = 0")),
-    Index("attempts_time", "at", "day", postgresql_using="brin", postgresql_with=_BRIN),
+    Index("attempts_time", "at", "day", postgresql_using="brin", postgresql_with=BRIN),
 )
 
 ledger = Table(
@@ -159,22 +131,22 @@ ledger = Table(
     Column("amount_nano_usd", BigInteger, nullable=False),
     Column("day", Date, nullable=False),
     Column("counters", ARRAY(Text)),  # null: the attempt's own
-    _time("at", now=True),
+    time("at", now=True),
     Column("body", JSONB),
     CheckConstraint("kind = 'adjust' OR (kind = 'settle' AND amount_nano_usd >= 0)", name="ledger_amount"),
     Index("ledger_settle_once", "attempt_id", unique=True, postgresql_where=text("kind = 'settle'")),
     Index("ledger_adjustments", "attempt_id", postgresql_where=text("kind = 'adjust'")),
-    Index("ledger_time", "at", "day", postgresql_using="brin", postgresql_with=_BRIN),
+    Index("ledger_time", "at", "day", postgresql_using="brin", postgresql_with=BRIN),
 )
 
 conversations = Table(
     "conversations",
     metadata,
     Column("id", Text, primary_key=True),
-    _text("run_id"),
-    _text("agent"),
+    words("run_id"),
+    words("agent"),
     Column("items", Integer, nullable=False, server_default="0"),
-    _time("created_at", now=True),
+    time("created_at", now=True),
 )
 
 items = Table(
@@ -184,9 +156,9 @@ items = Table(
     Column("number", Integer, primary_key=True),
     Column("key", Text, nullable=False),
     Column("message", JSON, nullable=False),
-    _count("prompt_tokens"),
+    count("prompt_tokens"),
     Column("answer", JSON),  # finish_reason, deployment, settlement: set when the item is a model's answer
-    _time("at", now=True),
+    time("at", now=True),
     UniqueConstraint("conversation_id", "key", name="items_once"),
     Index("items_answers", "key", postgresql_where=text("answer IS NOT NULL")),
 )
@@ -196,7 +168,7 @@ http_answers = Table(
     metadata,
     Column("call_key", Text, primary_key=True),
     Column("answer", JSON, nullable=False),
-    _time("at", now=True),
+    time("at", now=True),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Index("http_answers_expiry", "expires_at"),
 )
@@ -205,26 +177,26 @@ runs = Table(
     "runs",
     metadata,
     Column("id", Text, primary_key=True),
-    _text("temporal_run_id"),
+    words("temporal_run_id"),
     Column("agent", Text, nullable=False),
     Column("status", Text, nullable=False, server_default="running"),
-    _text("reason"),
-    _text("waiting_for"),
-    _text("conversation_id"),
-    _jsonb("spec"),
+    words("reason"),
+    words("waiting_for"),
+    words("conversation_id"),
+    jsonb("spec"),
     Column("budget_nano_usd", BigInteger),
-    _text("team"),
-    _text("user_id"),
-    _text("session"),
+    words("team"),
+    words("user_id"),
+    words("session"),
     Column("mode", Text, nullable=False, server_default="live"),
-    _jsonb("tags"),
-    _text("parent"),
-    _count("steps"),
-    _nano("cost_nano_usd"),
+    jsonb("tags"),
+    words("parent"),
+    count("steps"),
+    nano("cost_nano_usd"),
     Column("answer_item", Integer),
-    _time("started_at", now=True),
-    _time("updated_at", now=True),
-    _time("ended_at"),
+    time("started_at", now=True),
+    time("updated_at", now=True),
+    time("ended_at"),
     Index("runs_recent", "started_at"),
     Index("runs_agent", "agent", "started_at"),
     Index("runs_live", "status", "started_at", postgresql_where=text("ended_at IS NULL")),
@@ -239,7 +211,7 @@ run_events = Table(
     Column("kind", Text, nullable=False),
     Column("key", Text, nullable=False),
     Column("body", JSON, nullable=False),
-    _time("at", now=True),
+    time("at", now=True),
     UniqueConstraint("run_id", "key", name="run_events_once"),
     Index("run_events_kind", "kind", "at"),
 )
@@ -249,10 +221,10 @@ switch_events = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("name", Text, nullable=False),
-    _text("old"),
-    _text("new"),
-    _time("expires_at"),
-    _time("at", now=True),
+    words("old"),
+    words("new"),
+    time("expires_at"),
+    time("at", now=True),
     Column("epoch", BigInteger, nullable=False, server_default="0"),
     Column("seq", BigInteger, nullable=False, server_default="0"),
     Index("switch_events_last", "name", "at"),
@@ -263,9 +235,9 @@ events = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("rule", Text, nullable=False),
-    _text("scope"),
-    _jsonb("evidence"),
-    _time("at", now=True),
+    words("scope"),
+    jsonb("evidence"),
+    time("at", now=True),
     Column("epoch", BigInteger, nullable=False, server_default="0"),
     Column("seq", BigInteger, nullable=False, server_default="0"),
     Index("events_time", "at"),
@@ -279,7 +251,7 @@ dead_events = Table(
     Column("kind", Text, nullable=False),
     Column("event", JSON, nullable=False),
     Column("error", Text, nullable=False),
-    _time("at", now=True),
+    time("at", now=True),
 )
 
 policy_versions = Table(
@@ -288,7 +260,7 @@ policy_versions = Table(
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("source", Text, nullable=False),
     Column("applied_by", Text, nullable=False),
-    _time("applied_at", now=True),
+    time("applied_at", now=True),
 )
 
 budget_rules = Table(
@@ -299,12 +271,12 @@ budget_rules = Table(
     Column("period", Text, nullable=False),
     Column("limit_nano_usd", BigInteger, nullable=False),
     Column("alert_threshold", Float, nullable=False, server_default="0.8"),
-    _flag("auto_switch_enabled"),
-    _text("fallback_model"),
+    flag("auto_switch_enabled"),
+    words("fallback_model"),
     Column("origin", Text, nullable=False, server_default="policy"),  # policy (YAML) or api
     Column("version", BigInteger, nullable=False),
-    _time("created_at", now=True),
-    _time("updated_at", now=True),
+    time("created_at", now=True),
+    time("updated_at", now=True),
     UniqueConstraint("scope", "period", name="budget_rules_once"),
 )
 
@@ -314,8 +286,8 @@ top_ups = Table(
     Column("top_up_id", Text, primary_key=True),
     Column("counter", Text, nullable=False),
     Column("amount_nano_usd", BigInteger, nullable=False),
-    _text("by"),
-    _time("at", now=True),
+    words("by"),
+    time("at", now=True),
     Index("top_ups_counter", "counter"),
 )
 
@@ -324,17 +296,17 @@ epochs = Table(
     metadata,
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("state", Text, nullable=False),  # closed, open, abandoned
-    _text("reason"),
+    words("reason"),
     Column("drained_seq", BigInteger, nullable=False, server_default="0"),
-    _time("closed_at", now=True),
-    _time("opened_at"),
+    time("closed_at", now=True),
+    time("opened_at"),
 )
 
 processes = Table(
     "processes",
     metadata,
     Column("process_id", Text, primary_key=True),
-    _time("last_seen", now=True),
+    time("last_seen", now=True),
     Column("flushed_epoch", BigInteger, nullable=False, server_default="0"),
 )
 
@@ -352,8 +324,8 @@ audit = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
-    _text("target"),
-    _jsonb("detail"),
-    _time("at", now=True),
+    words("target"),
+    jsonb("detail"),
+    time("at", now=True),
     Index("audit_time", "at"),
 )

@@ -73,19 +73,23 @@ async def serving(
     tools: Sequence[str] = (),
     workflows: Sequence[type] = (),
     shutdown_seconds: float = 5.0,
+    supervise: bool = False,
+    settings: Settings | None = None,
+    config: Config | None = None,
 ) -> AsyncIterator[Factory]:
     """A worker of all roles while the block runs; when it ends, what is in flight has that long."""
     stop, ready = asyncio.Event(), asyncio.Event()
-    config = Config(gateway=gateway, agents={agent.name: agent for agent in agents}, limits={})
+    config = config or Config(gateway=gateway, agents={agent.name: agent for agent in agents}, limits={})
     service = asyncio.create_task(
         serve(
             client,
             servers,
-            Settings(metrics_port=0, shutdown_seconds=shutdown_seconds),
+            settings or Settings(metrics_port=0, shutdown_seconds=shutdown_seconds),
             config,
             stop=stop,
             tools=tools,
             workflows=workflows,
+            supervise=supervise,
             on_ready=ready.set,
         )
     )

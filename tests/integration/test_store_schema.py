@@ -10,9 +10,9 @@ from sqlalchemy import create_engine
 
 from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.store import Store
+from gateway.store.columns import metadata
 from gateway.store.database import database_url as as_url
 from gateway.store.migrate import current_revision, migrate, pending
-from gateway.store.tables import metadata
 from tests.integration.databases import empty_database
 
 

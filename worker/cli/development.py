@@ -83,7 +83,16 @@ async def _serve(
     servers = Servers(known.places.redis_url, known.places.database_url)
     ready = asyncio.Event()
     async with _announcing(known, agents, ready, as_json=as_json):
-        await serve(client, servers, known.settings, known.config, stop=stop, tools=tools, on_ready=ready.set)
+        await serve(
+            client,
+            servers,
+            known.settings,
+            known.config,
+            stop=stop,
+            tools=tools,
+            temporal_ui=known.places.temporal_ui,
+            on_ready=ready.set,
+        )
 
 
 @contextlib.asynccontextmanager

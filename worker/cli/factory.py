@@ -12,7 +12,7 @@ from worker.cli.launching import Config, Tools
 from worker.cli.output import Json
 from worker.cli.status import Status
 
-_ROLES = ("runs", "gateway", "tools")
+_ROLES = ("runs", "gateway", "tools", "supervision")
 
 
 def dev(
@@ -35,7 +35,8 @@ def dev(
 
 def worker(
     role: Annotated[
-        list[str] | None, typer.Option("--role", help="Only this role: runs, gateway, tools; repeatable.")
+        list[str] | None,
+        typer.Option("--role", help="Only this role: runs, gateway, tools, supervision; repeatable."),
     ] = None,
     tools: Tools = None,
     config: Config = None,
@@ -67,7 +68,16 @@ async def _work(roles: tuple[str, ...], tools: tuple[str, ...], config: Config) 
     servers = Servers(known.places.redis_url, known.places.database_url)
     client = await connect_temporal(known)
     with loops.stopped_by_signals() as stop:
-        await serve(client, servers, known.settings, known.config, stop=stop, roles=roles, tools=tools)
+        await serve(
+            client,
+            servers,
+            known.settings,
+            known.config,
+            stop=stop,
+            roles=roles,
+            tools=tools,
+            temporal_ui=known.places.temporal_ui,
+        )
 
 
 def migrate(json: Json = False) -> None:

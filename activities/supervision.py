@@ -1,0 +1,21 @@
+"""What the scheduled activities work by: rules and channels, read from curb.yaml once per process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from activities.channels import Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """channels: by their names in curb.yaml. temporal_ui: where people look at workflows, '' unknown."""
+
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    temporal_ui: str = ""
+    namespace: str = "default"
+
+    def workflow_url(self, workflow_id: str) -> str:
+        """A workflow in the Temporal UI; '' where no UI is known."""
+        if not self.temporal_ui:
+            return ""
+        return f"{self.temporal_ui}/namespaces/{self.namespace}/workflows/{workflow_id}"
