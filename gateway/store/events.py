@@ -6,20 +6,27 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from gateway.store.database import Database
+
+EventState = Literal["firing", "resolved"]
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A rule that was broken, with the numbers that broke it."""
+    """A rule that was broken (or, when resolved, is kept again), with the numbers that say so.
+
+    severity: '' is the rule's own (gateway.policy.alerts).
+    """
 
     key: str
     rule: str
     scope: str
     evidence: dict[str, Any]
     at: datetime
+    state: EventState = "firing"
+    severity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +57,35 @@ class Events:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def alert(self, rule: str, scope: str, evidence: Mapping[str, Any], *, key: str = "") -> bool:
+    async def alert(
+        self,
+        rule: str,
+        scope: str,
+        evidence: Mapping[str, Any],
+        *,
+        key: str = "",
+        state: EventState = "firing",
+        severity: Literal["", "info", "warning", "critical"] = "",
+    ) -> bool:
         """Write an alert straight down (those of the authority come through the outbox).
 
-        key: alerts with the same key are one; by default each is its own. True when it was new.
+        key: alerts with the same key are one; by default each is its own. state: `resolved` ends what
+        the same rule and scope had raised. severity: '' is the rule's own. True when it was new.
         """
         text = json.dumps(dict(evidence), sort_keys=True, default=str)
         name = (
             key
             or hashlib.blake2b(f"{rule}{scope}{text}{time.time_ns()}".encode(), digest_size=12).hexdigest()
         )
-        row = await self._database.row("insert_alert", key=name, rule=rule, scope=scope, evidence=text)
+        row = await self._database.row(
+            "insert_alert",
+            key=name,
+            rule=rule,
+            scope=scope,
+            evidence=text,
+            state=state,
+            severity=severity,
+        )
         return row is not None
 
     async def alerts(

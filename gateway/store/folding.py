@@ -282,6 +282,8 @@ def _alert(event: Event) -> Row:
         "at": timestamp(event.at_ms),
         "epoch": event.epoch,
         "seq": event.seq,
+        "state": "resolved" if event.body.get("state") == "resolved" else "firing",
+        "severity": str(event.body.get("severity") or ""),
     }
 
 

@@ -1,5 +1,6 @@
 """The store: one door to Postgres, composed of small classes, each with one subject."""
 
+from gateway.store.alerts import Alerts
 from gateway.store.answers import Answers
 from gateway.store.attempts import Attempts
 from gateway.store.budgets import Budgets
@@ -23,6 +24,7 @@ class Store:
         self.conversations = Conversations(database)
         self.runs = Runs(database)
         self.events = Events(database)
+        self.alerts = Alerts(database)
         self.budgets = Budgets(database)
         self.epochs = Epochs(database)
 

@@ -227,7 +227,9 @@ switch_events = Table(
     time("at", now=True),
     Column("epoch", BigInteger, nullable=False, server_default="0"),
     Column("seq", BigInteger, nullable=False, server_default="0"),
+    time("noticed_at"),  # when it became an alert, or none; null: not yet looked at
     Index("switch_events_last", "name", "at"),
+    Index("switch_events_unnoticed", "at", postgresql_where=text("noticed_at IS NULL")),
 )
 
 events = Table(
@@ -240,8 +242,13 @@ events = Table(
     time("at", now=True),
     Column("epoch", BigInteger, nullable=False, server_default="0"),
     Column("seq", BigInteger, nullable=False, server_default="0"),
+    Column("state", Text, nullable=False, server_default="firing"),
+    words("severity"),  # '': the rule's own
+    time("noticed_at"),
+    CheckConstraint("state IN ('firing', 'resolved')", name="events_state"),
     Index("events_time", "at"),
     Index("events_rule", "rule", "at"),
+    Index("events_unnoticed", "at", postgresql_where=text("noticed_at IS NULL")),
 )
 
 dead_events = Table(

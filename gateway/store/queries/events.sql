@@ -1,11 +1,11 @@
 -- name: insert_alert
-INSERT INTO events (key, rule, scope, evidence)
-VALUES (%(key)s, %(rule)s, %(scope)s, %(evidence)s::jsonb)
+INSERT INTO events (key, rule, scope, evidence, state, severity)
+VALUES (%(key)s, %(rule)s, %(scope)s, %(evidence)s::jsonb, %(state)s, %(severity)s)
 ON CONFLICT DO NOTHING
 RETURNING key
 
 -- name: alerts
-SELECT key, rule, scope, evidence, at FROM events
+SELECT key, rule, scope, evidence, at, state, severity FROM events
 WHERE at >= coalesce(%(since)s::timestamptz, '-infinity') AND rule = coalesce(%(rule)s::text, rule)
 ORDER BY at DESC, key LIMIT %(limit)s
 

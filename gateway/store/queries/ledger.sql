@@ -7,13 +7,15 @@ LEFT JOIN attempts AS a ON a.attempt_id = p.attempt_id
 ON CONFLICT DO NOTHING
 
 -- name: insert_switch_events
-INSERT INTO switch_events
-SELECT * FROM json_populate_recordset(NULL::switch_events, %(rows)s::json)
+INSERT INTO switch_events (key, name, old, new, expires_at, at, epoch, seq)
+SELECT key, name, old, new, expires_at, at, epoch, seq
+FROM json_populate_recordset(NULL::switch_events, %(rows)s::json)
 ON CONFLICT DO NOTHING
 
 -- name: insert_alerts
-INSERT INTO events
-SELECT * FROM json_populate_recordset(NULL::events, %(rows)s::json)
+INSERT INTO events (key, rule, scope, evidence, at, epoch, seq, state, severity)
+SELECT key, rule, scope, evidence, at, epoch, seq, state, severity
+FROM json_populate_recordset(NULL::events, %(rows)s::json)
 ON CONFLICT DO NOTHING
 
 -- name: insert_top_ups
