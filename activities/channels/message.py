@@ -52,8 +52,9 @@ class Message:
 
     title: one line. text: a few plain sentences. fields: numbers by name, in the order to show.
     links: URLs by their words. html: a whole document, where there is one (reports). key: the same
-    for all messages about one thing, so that a channel can join or resolve them. data: the same as
-    JSON, for machines.
+    for all messages about one thing (an alert from its firing to its end), so that a channel can join
+    or resolve them. number: which message of its kind and key this is; key, kind and number together
+    are the same when a delivery is tried again, and only then. data: the same as JSON, for machines.
     """
 
     kind: MessageKind
@@ -67,6 +68,7 @@ class Message:
     html: str = ""
     attachments: tuple[Attachment, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0
 
 
 class Channel(Protocol):
