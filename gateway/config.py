@@ -65,7 +65,7 @@ class GatewayConfig:
     """Everything Gateway decides by, besides the budgets (which live in Postgres and Redis).
 
     tiers: cheapest first: a soft refusal or pressure moves one to the left.
-    timezone, day_start_minutes: when the accounting day begins (IANA zone name, minutes after
+    timezone, day_start_seconds: when the accounting day begins (IANA zone name, seconds after
     midnight).
     """
 
@@ -75,7 +75,7 @@ class GatewayConfig:
     prices_overlay: tuple[dict[str, object], ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
     timezone: str = "UTC"
-    day_start_minutes: int = 0
+    day_start_seconds: int = 0
     downgrade_at_ratio: float = 0.80
     velocity: Velocity = field(default_factory=Velocity)
     lease_seconds: float = 5.0

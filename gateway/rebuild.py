@@ -59,7 +59,7 @@ class Rebuilder:
         self._store = store
         self._process_id = process_id
         self._zone = ZoneInfo(config.timezone if config else "UTC")
-        self._day_start_minutes = config.day_start_minutes if config else 0
+        self._day_start_seconds = config.day_start_seconds if config else 0
         self._drainer = Drainer(authority, store, f"{process_id}.rebuild")
         self._mark = DrainedMark()
         self._wake = asyncio.Event()
@@ -210,11 +210,11 @@ class Rebuilder:
     def _window_ends(self) -> dict[str, tuple[int, int]]:
         """(start, end) of the days and months from the first of last month to the next month."""
         now_ms = time.time_ns() // 1_000_000
-        months = windows(Period.MONTH, now_ms, self._zone, self._day_start_minutes)
+        months = windows(Period.MONTH, now_ms, self._zone, self._day_start_seconds)
         found = {month.id: (month.start_ms, month.end_ms) for month in months}
         at_ms = now_ms + 86_400_000
         while at_ms >= months[0].start_ms:
-            day = windows(Period.DAY, at_ms, self._zone, self._day_start_minutes)[1]
+            day = windows(Period.DAY, at_ms, self._zone, self._day_start_seconds)[1]
             found[day.id] = (day.start_ms, day.end_ms)
             at_ms = day.start_ms - 1
         return found

@@ -16,7 +16,7 @@ class Scoping:
     def __init__(self, config: GatewayConfig) -> None:
         self._tiers = {tier.name: tier for tier in config.tiers}
         self._cheapest = config.tiers[0].name if config.tiers else ""
-        self.calendar = Calendar(ZoneInfo(config.timezone), config.day_start_minutes)
+        self.calendar = Calendar(ZoneInfo(config.timezone), config.day_start_seconds)
 
     def is_dear(self, tier: str) -> bool:
         """Whether pressure on the agent's day moves this tier down: all but the two cheapest do."""

@@ -115,7 +115,7 @@ def _gateway(file: File) -> GatewayConfig:
         prices_overlay=(*base.prices_overlay, *file.prices),
         aliases=aliases,
         timezone=file.timezone,
-        day_start_minutes=file.day_start,
+        day_start_seconds=file.day_start,
         downgrade_at_ratio=file.downgrade_at,
         velocity=Velocity(
             window_seconds=int(file.velocity.window),

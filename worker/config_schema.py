@@ -12,13 +12,13 @@ from gateway.policy.money import usd
 from worker.config_values import (
     Amount,
     Limit,
-    MinutesAfterMidnight,
     Name,
     Ratio,
     Seconds,
     Section,
     Switchable,
     Threshold,
+    TimeOfDay,
     Url,
     Words,
 )
@@ -164,7 +164,7 @@ class File(Section):
     """curb.yaml as a whole."""
 
     timezone: str = "UTC"
-    day_start: MinutesAfterMidnight = 0
+    day_start: TimeOfDay = 0
     providers: dict[Name, ProviderSection] = Field(default_factory=dict)
     deployments: dict[str, DeploymentSection] = Field(default_factory=dict)
     tiers: dict[Name, TierSection] = Field(default_factory=dict)

@@ -48,11 +48,11 @@ def _ratio(written: object) -> float:
     return float(number)
 
 
-def _minutes_after_midnight(written: object) -> int:
-    found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", str(written))
+def _time_of_day(written: object) -> int:
+    found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", str(written))
     if found is None:
         raise ValueError("write a time of day as HH:MM, for example 06:30")
-    return int(found[1]) * 60 + int(found[2])
+    return int(found[1]) * 3_600 + int(found[2]) * 60 + int(found[3] or 0)
 
 
 def _off_is_zero(written: object) -> object:
@@ -63,8 +63,8 @@ def _words(written: object) -> object:
     return tuple(shlex.split(written)) if isinstance(written, str) else written
 
 
-MinutesAfterMidnight = Annotated[int, BeforeValidator(_minutes_after_midnight)]
-"""A time of day, HH:MM, as minutes after midnight."""
+TimeOfDay = Annotated[int, BeforeValidator(_time_of_day)]
+"""A time of day, HH:MM or HH:MM:SS, as seconds after midnight."""
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 """A list, or one line of shell words."""
 Amount = Annotated[NanoUsd, BeforeValidator(_amount)]

@@ -1,6 +1,6 @@
 """Accounting periods: the windows of a day and a month in a zone, safe across clock changes.
 
-An accounting day begins `day_start_minutes` after local midnight and is named by the local date
+An accounting day begins `day_start_seconds` after local midnight and is named by the local date
 on which it begins; an accounting month begins with the accounting day of its first. A boundary
 that falls into the hour that a clock change skips is read by the clock before the change; one
 that falls into the repeated hour lies in its first pass. So windows touch, never overlap, and are
@@ -13,32 +13,32 @@ from zoneinfo import ZoneInfo
 
 from gateway.policy.scopes import Period, Window
 
-MINUTES_PER_DAY = 1_440
+SECONDS_PER_DAY = 86_400
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _RUN = (Window("run", 0, 0),)
 
 
-def windows(period: Period, now_ms: int, zone: ZoneInfo, day_start_minutes: int = 0) -> tuple[Window, ...]:
+def windows(period: Period, now_ms: int, zone: ZoneInfo, day_start_seconds: int = 0) -> tuple[Window, ...]:
     """Return the previous, the current and the next window of a period; a run has only one.
 
-    now_ms: Unix milliseconds. day_start_minutes: 0 to 1439. Raises ValueError outside of that.
+    now_ms: Unix milliseconds. day_start_seconds: 0 to 86399. Raises ValueError outside of that.
     """
-    if not 0 <= day_start_minutes < MINUTES_PER_DAY:
-        raise ValueError(f"day_start_minutes {day_start_minutes}: 0 to {MINUTES_PER_DAY - 1} are possible")
+    if not 0 <= day_start_seconds < SECONDS_PER_DAY:
+        raise ValueError(f"day_start_seconds {day_start_seconds}: 0 to {SECONDS_PER_DAY - 1} are possible")
     if period is Period.RUN:
         return _RUN
-    clock = _Clock(period, zone, day_start_minutes)
+    clock = _Clock(period, zone, day_start_seconds)
     current = clock.holding(now_ms)
     return clock.beside(current, -1), clock.window(current), clock.beside(current, 1)
 
 
-def reset_ms(period: Period, now_ms: int, zone: ZoneInfo, day_start_minutes: int = 0) -> int | None:
+def reset_ms(period: Period, now_ms: int, zone: ZoneInfo, day_start_seconds: int = 0) -> int | None:
     """When the current window ends, in Unix milliseconds; None for a run, which nothing resets."""
     if period is Period.RUN:
         return None
-    return windows(period, now_ms, zone, day_start_minutes)[1].end_ms
+    return windows(period, now_ms, zone, day_start_seconds)[1].end_ms
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Calendar:
     """
 
     zone: ZoneInfo
-    day_start_minutes: int = 0
+    day_start_seconds: int = 0
     _last: dict[Period, tuple[Window, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def windows(self, period: Period, now_ms: int) -> tuple[Window, ...]:
@@ -58,7 +58,7 @@ class Calendar:
             return _RUN
         last = self._last.get(period)
         if last is None or not last[1].start_ms <= now_ms < last[1].end_ms:
-            last = self._last[period] = windows(period, now_ms, self.zone, self.day_start_minutes)
+            last = self._last[period] = windows(period, now_ms, self.zone, self.day_start_seconds)
         return last
 
     def reset_ms(self, period: Period, now_ms: int) -> int | None:
@@ -72,12 +72,12 @@ class _Clock:
 
     period: Period
     zone: ZoneInfo
-    day_start_minutes: int
+    day_start_seconds: int
 
     def holding(self, now_ms: int) -> date:
         """Find the first date of the window that holds an instant."""
         local = (_EPOCH + now_ms * _MILLISECOND).astimezone(self.zone)
-        first = self._first((local - timedelta(minutes=self.day_start_minutes)).date())
+        first = self._first((local - timedelta(seconds=self.day_start_seconds)).date())
         while self._start_ms(first) > now_ms:
             first = self._shift(first, -1)
         while self._start_ms(self._shift(first, 1)) <= now_ms:
@@ -102,5 +102,6 @@ class _Clock:
         return (first + timedelta(days=32 if step > 0 else -1)).replace(day=1)
 
     def _start_ms(self, day: date) -> int:
-        start = time(*divmod(self.day_start_minutes, 60))
+        minutes, second = divmod(self.day_start_seconds, 60)
+        start = time(*divmod(minutes, 60), second)
         return (datetime.combine(day, start, self.zone) - _EPOCH) // _MILLISECOND

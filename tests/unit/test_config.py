@@ -121,8 +121,8 @@ def test_a_known_deployment_is_changed_field_by_field() -> None:
 
 
 def test_the_accounting_day_can_begin_elsewhere() -> None:
-    gateway = parse_config("timezone: Europe/Berlin\nday_start: 10:30").gateway
-    assert (gateway.timezone, gateway.day_start_minutes) == ("Europe/Berlin", 630)
+    gateway = parse_config("timezone: Europe/Berlin\nday_start: 10:30:05").gateway
+    assert (gateway.timezone, gateway.day_start_seconds) == ("Europe/Berlin", 37_805)
 
 
 def test_on_the_simulator_every_provider_is_local_and_needs_no_key() -> None:
@@ -225,7 +225,7 @@ def test_what_the_template_shows_commented_out_is_the_default() -> None:
     plain = parse_config("")
     assert shown.gateway.tiers == plain.gateway.tiers
     assert shown.gateway.velocity == Velocity()
-    assert (shown.gateway.timezone, shown.gateway.day_start_minutes) == ("UTC", 0)
+    assert (shown.gateway.timezone, shown.gateway.day_start_seconds) == ("UTC", 0)
     assert shown.gateway.downgrade_at_ratio == plain.gateway.downgrade_at_ratio
     assert shown.agents["researcher"].limits == RunLimits()
     assert plain.limits.items() <= shown.limits.items()

@@ -31,7 +31,7 @@ instants = st.integers(
     ms := int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000), ms + 60 * 366 * 24 * HOUR_MS
 )
 periods = st.sampled_from((Period.DAY, Period.MONTH))
-day_starts = st.integers(0, 1439)
+day_starts = st.integers(0, 86_399)
 
 
 def at(text: str) -> int:
@@ -110,13 +110,13 @@ def test_a_date_that_a_zone_skipped_is_no_window() -> None:
 
 def test_a_day_that_starts_at_five_still_has_yesterdays_name_at_four() -> None:
     berlin = ZoneInfo("Europe/Berlin")
-    assert windows(Period.DAY, at("2026-11-21T04:59:59+01:00"), berlin, 300)[1].id == "2026-11-20"
-    assert windows(Period.DAY, at("2026-11-21T05:00:00+01:00"), berlin, 300)[1].id == "2026-11-21"
-    assert windows(Period.MONTH, at("2026-12-01T04:00:00+01:00"), berlin, 300)[1].id == "2026-11"
+    assert windows(Period.DAY, at("2026-11-21T04:59:59+01:00"), berlin, 18_000)[1].id == "2026-11-20"
+    assert windows(Period.DAY, at("2026-11-21T05:00:00+01:00"), berlin, 18_000)[1].id == "2026-11-21"
+    assert windows(Period.MONTH, at("2026-12-01T04:00:00+01:00"), berlin, 18_000)[1].id == "2026-11"
 
 
 def test_a_boundary_in_a_skipped_hour_is_read_by_the_clock_before_the_change() -> None:
-    window = windows(Period.DAY, at("2026-03-29T12:00:00+02:00"), ZoneInfo("Europe/Berlin"), 150)[1]
+    window = windows(Period.DAY, at("2026-03-29T12:00:00+02:00"), ZoneInfo("Europe/Berlin"), 9_000)[1]
     assert window.start_ms == at("2026-03-29T02:30:00+01:00")
 
 
@@ -126,7 +126,7 @@ def test_a_run_has_one_window_without_end_and_nothing_resets_it() -> None:
     assert Calendar(UTC_ZONE).reset_ms(Period.RUN, 0) is None
 
 
-@pytest.mark.parametrize("minutes", [-1, 1440])
-def test_a_day_start_outside_of_the_day_is_refused(minutes: int) -> None:
-    with pytest.raises(ValueError, match="day_start_minutes"):
-        windows(Period.DAY, 0, UTC_ZONE, minutes)
+@pytest.mark.parametrize("seconds", [-1, 86_400])
+def test_a_day_start_outside_of_the_day_is_refused(seconds: int) -> None:
+    with pytest.raises(ValueError, match="day_start_seconds"):
+        windows(Period.DAY, 0, UTC_ZONE, seconds)
