@@ -14,6 +14,8 @@ from gateway.store.database import DIALECT, Connection, Database, fetch, run
 from gateway.store.errors import StoreRejected
 from gateway.store.folding import Books, event_key, fold, to_json
 from gateway.store.tables import CLOSING, OPENING, attempts
+from gateway.store.tables_usage import stale_hours
+from gateway.store.usage import mark_attempts
 
 
 class Ledger:
@@ -66,6 +68,8 @@ async def _book(connection: Connection, books: Books) -> None:
         # One order for everybody: two drainers that lock the same rows must not wait in a circle.
         rows = sorted(books.attempts.values(), key=lambda row: str(row["attempt_id"]))
         await fetch(connection, _upsert_attempts(), {"rows": to_json(rows)})
+    if corrected := _attempts_of_other_postings(books):
+        await mark_attempts(connection, corrected)
     for query, table in (
         ("insert_postings", books.postings),
         ("insert_switch_events", books.switch_events),
@@ -78,12 +82,21 @@ async def _book(connection: Connection, books: Books) -> None:
         await run(connection, "set_drained_mark", epoch=books.mark[0], seq=books.mark[1])
 
 
+def _attempts_of_other_postings(books: Books) -> list[str]:
+    """Attempts that get money here and are perhaps not written: adjusted, or adopted by other means."""
+    postings = books.postings.values()
+    ids = {
+        p["attempt_id"] for p in postings if p["kind"] == "adjust" or p["attempt_id"] not in books.attempts
+    }
+    return sorted(ids)
+
+
 @cache
 def _upsert_attempts() -> str:
     """INSERT ... ON CONFLICT for a JSON array of whole rows, as psycopg reads it.
 
     Opening columns are taken once; closing columns when the new rank is higher. A row that has
-    nothing new to say is not written at all.
+    nothing new to say is not written at all. The hours of those written are marked as stale.
     """
     new_row = func.json_populate_recordset(literal_column("NULL::attempts"), literal_column("%(rows)s::json"))
     source: Select[*tuple[Any, ...]] = select(*(column(c.name) for c in attempts.c)).select_from(new_row)
@@ -110,7 +123,10 @@ def _upsert_attempts() -> str:
     upsert = statement.on_conflict_do_update(
         index_elements=[attempts.c.attempt_id], set_=changes, where=or_(opens, closes, confirms, earlier)
     )
-    compiled = upsert.compile(dialect=DIALECT, compile_kwargs=_LITERAL)
+    hour = literal_column("date_trunc('hour', attempts.at, 'UTC')").label("hour")
+    touched = upsert.returning(hour).cte("touched")
+    marks = insert(stale_hours).from_select(["hour"], select(touched.c.hour).distinct())
+    compiled = marks.compile(dialect=DIALECT, compile_kwargs=_LITERAL)
     return str(compiled).replace("%%(rows)s", "%(rows)s")
 
 

@@ -10,6 +10,7 @@ from gateway.store.epochs import Epochs
 from gateway.store.events import Events
 from gateway.store.ledger import Ledger
 from gateway.store.runs import Runs
+from gateway.store.usage import Usage
 
 
 class Store:
@@ -27,6 +28,7 @@ class Store:
         self.alerts = Alerts(database)
         self.budgets = Budgets(database)
         self.epochs = Epochs(database)
+        self.usage = Usage(database)
 
     @classmethod
     async def connect(cls, url: str, *, pool_size: int = 10, wait_seconds: float = 5.0) -> "Store":
