@@ -10,6 +10,7 @@ what makes "ledger = invoice" a proof. Modules, in the order of reading:
     scripts      what the worker, the runaway, the talker ... says next, derived from the request alone
     generation   the tokens, one after the other, billed as they are produced
     invoice      one row per request, durable against kill -9
+    outages      a whole family in trouble, begun and ended over HTTP
     prices       the price table
     wire_openai, wire_anthropic, server
 """

@@ -17,6 +17,7 @@ from gateway.providers.simulator.behaviours import HTTP_ERRORS, Behaviour, Part,
 from gateway.providers.simulator.cache import PromptCache
 from gateway.providers.simulator.generation import Generation, Piece, prepare
 from gateway.providers.simulator.invoice import Invoice, Row
+from gateway.providers.simulator.outages import Outages
 from gateway.providers.simulator.prices import Model
 from gateway.providers.simulator.traces import Trace
 from gateway.providers.simulator.wire_anthropic import AnthropicWire
@@ -53,14 +54,18 @@ class Wire(Protocol):
 class Dialect:
     """One wire format: how requests are read, and how answers and errors are written."""
 
+    name: str
     read: Callable[[Json], Asked]
     writer: Callable[[Generation, Row], Wire]
     error_body: Callable[[int, str, str], dict[str, Any]]
     overloaded: int
+    model_list: Callable[[tuple[str, ...]], dict[str, Any]]
 
 
-OPENAI = Dialect(read_openai, OpenAIWire, wire_openai.error_body, 503)
-ANTHROPIC = Dialect(read_anthropic, AnthropicWire, wire_anthropic.error_body, 529)
+OPENAI = Dialect("openai", read_openai, OpenAIWire, wire_openai.error_body, 503, wire_openai.model_list)
+ANTHROPIC = Dialect(
+    "anthropic", read_anthropic, AnthropicWire, wire_anthropic.error_body, 529, wire_anthropic.model_list
+)
 
 
 class Refused(Exception):
@@ -81,6 +86,7 @@ class Simulator:
         self._trace = trace
         self._token_ms = token_ms
         self._cache = PromptCache()
+        self._outages = Outages()
         self._happened: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
     def app(self) -> web.Application:
@@ -90,6 +96,7 @@ class Simulator:
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/invoice", self._show_invoice)
         app.router.add_get("/health", self._health)
+        app.router.add_routes(self._outages.routes())
         return app
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
@@ -99,7 +106,11 @@ class Simulator:
         return await self._answer(request, ANTHROPIC)
 
     async def _models(self, request: web.Request) -> web.Response:
-        return web.json_response(wire_openai.model_list(prices.names()))
+        """Both families ask at the same path; Anthropic's clients say which version they speak."""
+        dialect = ANTHROPIC if "anthropic-version" in request.headers else OPENAI
+        if await self._outages.suffer(request, dialect.name):
+            return _unavailable(dialect)
+        return web.json_response(dialect.model_list(prices.names()))
 
     async def _show_invoice(self, request: web.Request) -> web.Response:
         since = request.query.get("since_ms", "0")
@@ -111,6 +122,8 @@ class Simulator:
         return web.json_response({"status": "ok"})
 
     async def _answer(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
+        if await self._outages.suffer(request, dialect.name):
+            return _unavailable(dialect)
         identity = f"req_{uuid.uuid4().hex}"
         headers = {"x-request-id": identity, "request-id": identity}
         try:
@@ -267,6 +280,10 @@ async def run_until(stopped: asyncio.Event, runner: web.AppRunner) -> None:
         await stopped.wait()
     finally:
         await runner.cleanup()
+
+
+def _unavailable(dialect: Dialect) -> web.Response:
+    return web.json_response(dialect.error_body(503, "", "The service is unavailable"), status=503)
 
 
 def _refusal(part: Part, asked: Asked, dialect: Dialect) -> Refused:

@@ -127,6 +127,16 @@ def error_body(status: int, code: str, message: str) -> dict[str, Any]:
     return {"type": "error", "error": {"type": _TYPES.get(status, "api_error"), "message": message}}
 
 
+def model_list(names: tuple[str, ...]) -> dict[str, Any]:
+    """GET /v1/models, all on one page."""
+    mine = [name for name in names if name.startswith("claude")]
+    models = [
+        {"type": "model", "id": name, "display_name": name, "created_at": "2025-01-01T00:00:00Z"}
+        for name in mine
+    ]
+    return {"data": models, "has_more": False, "first_id": mine[0], "last_id": mine[-1]}
+
+
 def _content(segment: Segment, text: str) -> dict[str, Any]:
     if segment.kind == "reasoning":
         return {"type": "thinking", "thinking": text, "signature": _signature(segment.text)}
