@@ -8,7 +8,9 @@ from gateway.store.conversations import Conversations
 from gateway.store.database import Database
 from gateway.store.epochs import Epochs
 from gateway.store.events import Events
+from gateway.store.figures import Figures
 from gateway.store.ledger import Ledger
+from gateway.store.reports import Reports
 from gateway.store.runs import Runs
 from gateway.store.usage import Usage
 
@@ -29,6 +31,8 @@ class Store:
         self.budgets = Budgets(database)
         self.epochs = Epochs(database)
         self.usage = Usage(database)
+        self.figures = Figures(database)
+        self.reports = Reports(database)
 
     @classmethod
     async def connect(cls, url: str, *, pool_size: int = 10, wait_seconds: float = 5.0) -> "Store":

@@ -119,6 +119,7 @@ attempts = Table(
     Index("attempts_run", "run_id", "step", postgresql_where=text("run_id <> ''")),
     Index("attempts_open", "state", "at", postgresql_where=text("state IN ('pending', 'in_doubt')")),
     Index("attempts_direct", "settled_at", postgresql_where=text("closed_epoch = 0")),
+    Index("attempts_failed", "at", postgresql_where=text("success = false")),
     Index("attempts_time", "at", "day", postgresql_using="brin", postgresql_with=BRIN),
 )
 
@@ -198,6 +199,7 @@ runs = Table(
     time("updated_at", now=True),
     time("ended_at"),
     Index("runs_recent", "started_at"),
+    Index("runs_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
     Index("runs_agent", "agent", "started_at"),
     Index("runs_live", "status", "started_at", postgresql_where=text("ended_at IS NULL")),
     Index("runs_children", "parent", postgresql_where=text("parent <> ''")),

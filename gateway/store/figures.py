@@ -1,0 +1,150 @@
+"""What a period came to: the sums and counts that reports are made of. Money in nano-dollars.
+
+Money and tokens come from usage_hours, by accounting day; call `store.usage.refresh()` first. What
+happened (runs, refusals, alerts) comes from its own tables, by time, `since` <= t < `until`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from gateway.store.database import Database
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSum:
+    """Usage under one name."""
+
+    name: str
+    cost_nano_usd: int = 0
+    attempts: int = 0
+    errors: int = 0
+    refusals: int = 0
+    cached: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UserSum:
+    """What a user came to; name None: all that are not among the dearest, `names` of them."""
+
+    name: str | None
+    cost_nano_usd: int
+    attempts: int
+    names: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSum:
+    """Runs of an agent that ended in one way. valued: for how many a value is known."""
+
+    agent: str
+    mode: str
+    status: str
+    runs: int
+    valued: int
+    value_nano_usd: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Attempts of which nobody knows yet what they cost: at most the bound."""
+
+    attempts: int
+    bound_nano_usd: int
+    estimate_nano_usd: int
+
+
+class Figures:
+    """Sums over days and counts over times."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def usage(self, first_day: date, last_day: date) -> dict[str, list[UsageSum]]:
+        """Sums by cut: agent, model, team, feature, hour, day, and '' with one row for everything."""
+        rows = await self._database.rows("usage_figures", first_day=first_day, last_day=last_day)
+        found: dict[str, list[UsageSum]] = {
+            cut: [] for cut in ("agent", "model", "team", "feature", "hour", "day", "")
+        }
+        for row in rows:
+            values = dict(row)
+            found[values.pop("cut")].append(UsageSum(**values))
+        return found
+
+    async def users(self, first_day: date, last_day: date, *, top: int) -> list[UserSum]:
+        """The dearest users, then all others in one line, where there are any."""
+        rows = await self._database.rows("user_figures", first_day=first_day, last_day=last_day, top=top)
+        return [UserSum(**row) for row in rows]
+
+    async def cost_of_users(self, first_day: date, last_day: date, names: Sequence[str]) -> dict[str, int]:
+        """What these users came to; who spent nothing is left out."""
+        rows = await self._database.rows(
+            "cost_of_users", first_day=first_day, last_day=last_day, names=list(names)
+        )
+        return {row["name"]: row["cost_nano_usd"] for row in rows}
+
+    async def days_of_scopes(self, first_day: date, last_day: date) -> dict[str, dict[date, int]]:
+        """What each day came to, by scope: global, agent:NAME, team:NAME. Days without any are left out."""
+        rows = await self._database.rows("days_of_scopes", first_day=first_day, last_day=last_day)
+        found: dict[str, dict[date, int]] = {}
+        for row in rows:
+            found.setdefault(row["scope"], {})[row["day"]] = row["cost_nano_usd"]
+        return found
+
+    async def first_day(self) -> date | None:
+        """The first accounting day with any usage on the books."""
+        row = await self._database.row("first_day_of_usage")
+        return row["day"] if row else None
+
+    async def runs(self, since: datetime, until: datetime) -> list[RunSum]:
+        """Runs that ended, and the value entered for those that completed."""
+        rows = await self._database.rows("run_figures", since=since, until=until)
+        return [RunSum(**row) for row in rows]
+
+    async def ended_badly(
+        self, since: datetime, until: datetime, *, statuses: Sequence[str], limit: int
+    ) -> list[Row]:
+        """Runs that ended as one of these, newest first: id, workflow_id, agent, status, reason, cost, at."""
+        return [
+            *await self._database.rows(
+                "ended_badly", since=since, until=until, statuses=list(statuses), limit=limit
+            )
+        ]
+
+    async def escalations(self, since: datetime, until: datetime, *, limit: int) -> list[Row]:
+        """When people were asked, newest first: id, workflow_id, agent, kind, at; total: of how many."""
+        return [*await self._database.rows("escalations", since=since, until=until, limit=limit)]
+
+    async def shadow_actions(self, since: datetime, until: datetime, *, limit: int) -> list[Row]:
+        """What shadow agents would have done, most often first: agent, tool, actions, runs."""
+        return [*await self._database.rows("shadow_actions", since=since, until=until, limit=limit)]
+
+    async def alerts(self, since: datetime, until: datetime, *, limit: int) -> list[Row]:
+        """Alerts by rule and scope (`run` for every run), most first: alerts, first, last; total: all."""
+        return [*await self._database.rows("alert_figures", since=since, until=until, limit=limit)]
+
+    async def switches(self, since: datetime, until: datetime, *, limit: int) -> list[Row]:
+        """Changes of switches, newest first: name, old, new, at; total: of how many."""
+        return [*await self._database.rows("switch_figures", since=since, until=until, limit=limit)]
+
+    async def refusals(self, since: datetime, until: datetime, *, limit: int) -> list[Row]:
+        """Refusals by kind and scope (`run` for every run), most first: refusals; total: all."""
+        return [*await self._database.rows("refusal_figures", since=since, until=until, limit=limit)]
+
+    async def errors(self, since: datetime, until: datetime, *, limit: int) -> list[Row]:
+        """Attempts that failed or are in doubt, by type and provider, most first: errors; total: all."""
+        return [*await self._database.rows("error_figures", since=since, until=until, limit=limit)]
+
+    async def doubt(self, since: datetime, until: datetime) -> Doubt:
+        """What is in doubt at this moment, of attempts that began in the period."""
+        row = await self._database.row("doubt_figures", since=since, until=until)
+        assert row is not None, "an aggregate without GROUP BY has one row"
+        return Doubt(**row)
