@@ -1,12 +1,14 @@
 """Errors of curb.yaml: the file, the line, the field, and what to write instead."""
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from gateway.errors import ConfigurationError
@@ -26,6 +28,7 @@ _REMEDIES = {  # pydantic's words for these are Python's
     "int_from_float": "write a whole number",
     "float_type": "write a number",
     "float_parsing": "write a number",
+    "model_attributes_type": "write a mapping of fields",
 }
 
 
@@ -75,51 +78,124 @@ def dotted(path: Path) -> str:
 
 
 def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
-    path = tuple(step for step in detail["loc"] if step != "[key]")
-    if detail["type"] == "extra_forbidden":
-        return Problem(path, _unknown_field(path, model))
-    if detail["type"] == "missing":
+    place = _place(detail["loc"], model)
+    path, kind = place.path, detail["type"]
+    if kind == "extra_forbidden":
+        return Problem(path, _unknown_field(str(path[-1]), place.section))
+    if kind == "missing":
         return Problem(path, "is missing; add it")
-    message = _REMEDIES.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
-    given = detail["input"]
-    shown = f" (it is {given!r})" if isinstance(given, str | int) and str(given) not in message else ""
-    if given is None:
-        shown = " (nothing is written here; remove the line to keep the default)"
+    if kind.startswith("union_tag_"):
+        return _untold_kind(path, detail)
+    message = _REMEDIES.get(kind) or detail["msg"].removeprefix("Value error, ")
+    shown = _shown(detail["input"], message) if not place.secret or detail["input"] is None else ""
     return Problem(path, f"{message[:1].lower()}{message[1:]}{shown}")
 
 
-def _unknown_field(path: Path, model: type[BaseModel]) -> str:
-    name = str(path[-1])
-    if name in ("api_key", "key", "token"):
-        return "keys never stand in this file; write api_key_env with the name of the variable that holds it"
-    section = _model_at(model, path[:-1])
-    return "no such field" + suggestion(name, sorted(section.model_fields) if section else [])
+def _shown(given: object, message: str) -> str:
+    """What stands in the file, where that is short and not said already."""
+    if given is None:
+        return " (nothing is written here; remove the line to keep the default)"
+    return f" (it is {given!r})" if isinstance(given, str | int) and str(given) not in message else ""
 
 
-def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
-    """The model of the section that a path leads to."""
+def _unknown_field(name: str, section: type[BaseModel] | None) -> str:
+    fields = section.model_fields if section else {}
+    held = name if f"{name}_env" in fields else "api_key" if name in ("api_key", "key", "token") else ""
+    if held:
+        return f"keys never stand in this file; write {held}_env with the name of the variable that holds it"
+    return "no such field" + suggestion(name, sorted(_written_as(*each) for each in fields.items()))
+
+
+def _untold_kind(path: Path, detail: ErrorDetails) -> Problem:
+    """A section of which nothing says, or nothing known, what kind it is."""
+    context = detail.get("ctx", {})
+    field, tag = str(context.get("discriminator", "")).strip("'"), context.get("tag")
+    known = re.findall(r"'([^']+)'", str(context.get("expected_tags", "")))
+    if tag is None:
+        return Problem((*path, field), "is missing; add it")
+    return Problem((*path, field), f"there is no {field} of that name{suggestion(str(tag), known)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A path as it stands in the file, the section that its last step belongs to, and whether what stands
+    there must not be shown."""
+
+    path: Path
+    section: type[BaseModel] | None
+    secret: bool
+
+
+def _place(location: tuple[str | int, ...], model: type[BaseModel]) -> _Place:
     kind: object = model
-    for step in path:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            field = kind.model_fields.get(str(step))
-            kind = field.annotation if field else None
-        else:
-            kind = _element(kind)
-    found = _plain(kind)
-    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+    path: Path = ()
+    section: type[BaseModel] | None = None
+    for step in location:
+        if step == "[key]":
+            continue
+        if (tagged := _tagged(kind, step)) is not None:
+            kind = tagged
+            continue
+        section, path = _model(kind), (*path, step)
+        field = section.model_fields.get(str(step)) if section else None
+        kind = _element(kind) if section is None else _whole(field)
+    return _Place(path, section, any(_is_secret(each) for each in (section, *_models(kind))))
+
+
+def _whole(field: FieldInfo | None) -> object:
+    return field.annotation if field else None
 
 
 def _element(kind: object) -> object:
     """What a dict's values or a tuple's items are."""
+    kind = _bare(kind)
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) is dict:
-        return _plain(arguments[1])
-    return _plain(arguments[0]) if arguments else None
+        return _bare(arguments[1])
+    return _bare(arguments[0]) if arguments else None
 
 
-def _plain(kind: object) -> object:
-    """A union's model, else the type as it is."""
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        models = [each for each in typing.get_args(kind) if isinstance(each, type)]
-        return next((each for each in models if issubclass(each, BaseModel)), None)
-    return kind
+def _models(kind: object) -> list[type[BaseModel]]:
+    """The models that a type names, in a union, a dict or a tuple too."""
+    kind = _bare(kind)
+    if isinstance(kind, type) and typing.get_origin(kind) is None:
+        return [kind] if issubclass(kind, BaseModel) else []
+    return [model for each in typing.get_args(kind) for model in _models(each)]
+
+
+def _model(kind: object) -> type[BaseModel] | None:
+    """The type itself, or the model of a union that has one."""
+    kind = _bare(kind)
+    if typing.get_origin(kind) in (dict, tuple, list):
+        return None
+    models = _models(kind)
+    return models[0] if len(models) == 1 else None
+
+
+def _tagged(kind: object, step: str | int) -> type[BaseModel] | None:
+    """The member of a discriminated union that this step of a location stands for (it does not stand in
+    the file)."""
+    models = _models(kind) if _model(kind) is None and _is_union(_bare(kind)) else []
+    for model in models:
+        if any(step in typing.get_args(field.annotation) for field in model.model_fields.values()):
+            return model
+    return None
+
+
+def _is_union(kind: object) -> bool:
+    return isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union
+
+
+def _bare(kind: object) -> object:
+    """The type without its annotations."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
+
+
+def _is_secret(model: type[BaseModel] | None) -> bool:
+    return bool(model and model.model_config.get("hide_input_in_errors"))
+
+
+def _written_as(name: str, field: FieldInfo) -> str:
+    """A field's name in the file."""
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name

@@ -48,6 +48,7 @@ def _host_and_port(address: str) -> str:
 RedisUrl = Annotated[SecretStr, _has_scheme("redis", "rediss", "unix")]
 DatabaseUrl = Annotated[SecretStr, _has_scheme("postgresql", "postgres")]
 WebhookUrl = Annotated[SecretStr, _has_scheme("https", "http")]
+SmtpUrl = Annotated[SecretStr, _has_scheme("smtp", "smtps")]
 
 
 class Settings(BaseSettings):
@@ -56,7 +57,8 @@ class Settings(BaseSettings):
     A server that has no address here is embedded: `curb dev` starts it (worker.stack).
     temporal_tls: None means on exactly when an API key or a certificate is given.
     max_concurrent_calls: model calls in flight per worker process. metrics_port: 0 for none. debug: the
-    command line shows tracebacks.
+    command line shows tracebacks. slack_webhook_url; alert_email (addresses, by commas) and smtp_url
+    (activities.channels.email says what may stand there): whom alerts reach without any configuration.
     """
 
     model_config = SettingsConfigDict(
@@ -94,6 +96,7 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("CURB_SLACK_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
     )
     alert_email: str = Field(default="", validation_alias=AliasChoices("CURB_ALERT_EMAIL", "ALERT_EMAIL"))
+    smtp_url: SmtpUrl | None = None
 
     @model_validator(mode="after")
     def _certificate_and_key(self) -> "Settings":

@@ -14,7 +14,6 @@ import asyncio
 import base64
 import contextlib
 import ipaddress
-import re
 import socket
 import ssl
 from collections.abc import Sequence
@@ -28,9 +27,7 @@ from activities.channels.email_message import composed
 from activities.channels.message import ChannelRefused, ChannelUnavailable, Message
 from activities.channels.pace import Pace
 from activities.channels.post import redacted, secrets_in
-from activities.channels.words import one_line, shortened
-
-ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+from activities.channels.words import is_address, one_line, shortened
 
 _SECONDS = 20.0
 _GOODBYE_SECONDS = 2.0
@@ -60,7 +57,7 @@ def mail_server(url: str) -> MailServer:
     if options.get("tls", "off") != "off":
         raise ValueError("tls may only be off; use smtps:// for TLS from the first byte")
     sender = options.get("from", "")
-    if sender and not ADDRESS.fullmatch(sender):
+    if sender and not is_address(sender):
         raise ValueError("from must be an address, for example curb@example.org")
     try:
         port = parts.port
@@ -75,7 +72,7 @@ def mail_server(url: str) -> MailServer:
         _way(parts.scheme, parts.hostname, off="tls" in options),
         username,
         password,
-        sender or (username if ADDRESS.fullmatch(username) else ""),
+        sender or (username if is_address(username) else ""),
     )
 
 

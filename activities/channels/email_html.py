@@ -69,8 +69,8 @@ def _fields(message: Message) -> str:
 
 
 def _row(name: str, value: str) -> str:
-    common = f"padding:9px 0;border-top:1px solid {_LINE};{_FONT};font-size:14px;line-height:20px;vertical-align:top"
-    left = f"{common};color:{_QUIET};padding-right:16px;width:36%"
+    common = f"padding:9px 0;border-top:1px solid {_LINE};{_FONT};font-size:14px;line-height:20px"
+    left = f"{common};vertical-align:top;color:{_QUIET};padding-right:16px;width:36%"
     right = f"{common};color:{_INK};font-weight:500;word-break:break-word"
     return (
         f'<tr><td style="{left}">{escape(one_line(name))}</td>'
@@ -122,7 +122,8 @@ _PAGE = """\
 <table role="presentation" width="600" cellpadding="0" cellspacing="0" style="width:100%;max-width:600px;\
 background:#ffffff;border:1px solid {line};border-top:4px solid {colour};border-radius:0 0 8px 8px">
 {body}
-<tr><td style="padding:24px 32px 0"><div style="border-top:1px solid {line};font-size:0;line-height:0">&nbsp;</div></td></tr>
+<tr><td style="padding:24px 32px 0">\
+<div style="border-top:1px solid {line};font-size:0;line-height:0">&nbsp;</div></td></tr>
 {footer}
 </table>
 </td></tr>

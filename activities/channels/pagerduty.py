@@ -13,8 +13,6 @@ from activities.channels.message import ChannelRefused, Message
 from activities.channels.post import Post, encoded
 from activities.channels.words import clean, headline, one_line, shortened, web_links
 
-EVENTS_URL = "https://events.pagerduty.com/v2/enqueue"
-
 _SUMMARY = 1_024
 _DEDUP_KEY = 255
 _SOURCE = 255
@@ -25,9 +23,13 @@ _DATA_BYTES = 100_000
 
 
 class PagerDuty:
-    """A service of PagerDuty. key: the routing (integration) key of its Events API v2 integration."""
+    """A service of PagerDuty.
 
-    def __init__(self, post: Post, key: str, url: str = EVENTS_URL) -> None:
+    key: the routing (integration) key of its Events API v2 integration. url: where events go, the
+    region's.
+    """
+
+    def __init__(self, post: Post, key: str, url: str) -> None:
         self._post = post
         self._key = key
         self._url = url

@@ -21,6 +21,7 @@ _BEFORE_TITLE = {
 _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 # Control characters, and those that reverse the direction of what follows them (or stand for nothing).
 _UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 _HALVES = re.compile(r"[\ud800-\udfff]")
 _ELLIPSIS = "…"
 
@@ -66,6 +67,11 @@ def delivery_id(message: Message) -> str:
 def thread_id(message: Message) -> str:
     """What all messages about one thing have in common: 32 hexadecimal digits."""
     return _digest(message.key)
+
+
+def is_address(text: str) -> bool:
+    """Whether mail can be sent there: an ASCII address without a display name."""
+    return _ADDRESS.fullmatch(text) is not None
 
 
 def one_each(character: str) -> int:
