@@ -1,9 +1,9 @@
 """The tables of alerts, as SQLAlchemy Core sees them (migration 0002).
 
 An alert is open (firing or acknowledged) or resolved; of one fingerprint at most one is open.
-`generation` counts how often it got worse, `told_at` when its last telling was planned; until
-`quiet_until` a sighting has nothing new to say, `look_at` is when its workflow looks again at the
-latest, and `nudged_at` asks that it look now.
+`generation` is 1, and one more whenever it got worse; `told_generation` is the last that people were
+told of, at `told_at`. Until `quiet_until` one more sighting is nothing to tell. Its workflow looks
+again at `look_at` at the latest; `nudged_at` asks that it look now.
 """
 
 from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, Index, Integer, Table, Text, text
@@ -34,7 +34,9 @@ alerts = Table(
     count("count"),
     count("generation"),
     Column("status", Text, nullable=False, server_default="firing"),
+    count("told_generation"),
     time("told_at"),
+    time("last_told_at"),
     time("quiet_until"),
     time("look_at"),
     time("nudged_at"),
@@ -47,6 +49,7 @@ alerts = Table(
     CheckConstraint("severity IN ('info', 'warning', 'critical')", name="alerts_severity"),
     Index("alerts_open", "fingerprint", unique=True, postgresql_where=text("status <> 'resolved'")),
     Index("alerts_nudged", "nudged_at", postgresql_where=text("nudged_at IS NOT NULL")),
+    Index("alerts_look", "look_at", postgresql_where=text("look_at IS NOT NULL")),
     Index("alerts_seen", "last_seen"),
 )
 

@@ -31,7 +31,9 @@ CREATE TABLE alerts (
     count INTEGER DEFAULT '0' NOT NULL,
     generation INTEGER DEFAULT '0' NOT NULL,
     status TEXT DEFAULT 'firing' NOT NULL,
+    told_generation INTEGER DEFAULT '0' NOT NULL,
     told_at TIMESTAMP WITH TIME ZONE,
+    last_told_at TIMESTAMP WITH TIME ZONE,
     quiet_until TIMESTAMP WITH TIME ZONE,
     look_at TIMESTAMP WITH TIME ZONE,
     nudged_at TIMESTAMP WITH TIME ZONE,
@@ -47,6 +49,7 @@ CREATE TABLE alerts (
 
 CREATE UNIQUE INDEX alerts_open ON alerts (fingerprint) WHERE status <> 'resolved';
 CREATE INDEX alerts_nudged ON alerts (nudged_at) WHERE nudged_at IS NOT NULL;
+CREATE INDEX alerts_look ON alerts (look_at) WHERE look_at IS NOT NULL;
 CREATE INDEX alerts_seen ON alerts (last_seen);
 
 -- Each event counts once, in one alert, however often it is read.
