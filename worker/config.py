@@ -5,7 +5,7 @@ the file, the line, the field and what to write instead.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from gateway.errors import ConfigurationError
 from gateway.policy.limits import LoopRules, RunLimits
 from gateway.policy.money import NanoUsd
 from gateway.policy.scopes import Period
+from worker.config_channels import ChannelSection
 from worker.config_checks import cross_checks
 from worker.config_errors import ConfigurationProblems, problems_of
 from worker.config_limits import limit_checks, limits
@@ -49,6 +50,7 @@ class Config:
     alert_rules: tuple[AlertRule, ...] = ()
     source: str = ""
     path: Path | None = None
+    channels: Mapping[str, ChannelSection] = field(default_factory=dict)
 
 
 def load_config(path: Path | None = None) -> Config:

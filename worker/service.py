@@ -6,18 +6,20 @@ holds), the enforcer (runs that wait) and /metrics. Each of them may run in many
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
 from prometheus_client import start_http_server
 from temporalio.client import Client
 
+from activities.channels import Channel
 from activities.runs import RunActivities
 from activities.toolbox import Toolbox
 from gateway.agents import Agent
 from gateway.errors import ConfigurationError
 from gateway.state.monitor import Monitor
+from worker.channels import open_channels
 from worker.config import Config
 from worker.enforcer import Enforcer, every
 from worker.loading import load
@@ -52,7 +54,11 @@ async def serve(
     temporal_ui: what messages link to, '' where no UI is known.
     Raises ConfigurationError, StateUnavailable, StoreUnavailable when it cannot start.
     """
-    async with Toolbox() as toolbox, open_parts(config.gateway, servers) as parts:
+    async with (
+        Toolbox() as toolbox,
+        _channels(config, settings, roles) as channels,
+        open_parts(config.gateway, servers) as parts,
+    ):
         loaded = load(toolbox, tools, dict(config.agents))
         agents = loaded.agents
         for agent in agents.values():
@@ -62,7 +68,7 @@ async def serve(
         workers = build_workers(
             client,
             deps,
-            supervision(config, settings, client.namespace, temporal_ui),
+            supervision(config, settings, client.namespace, temporal_ui, channels),
             roles=roles,
             workflows=(*workflows, *loaded.workflows),
             activities=loaded.activities,
@@ -77,6 +83,15 @@ async def serve(
             await stop.wait()
             log.info("worker stopping", process_id=parts.process_id)
             await asyncio.gather(*(worker.shutdown() for worker in workers))
+
+
+def _channels(
+    config: Config, settings: Settings, roles: Sequence[str]
+) -> contextlib.AbstractAsyncContextManager[Mapping[str, Channel]]:
+    """The channels of a process that supervises; no other needs their secrets."""
+    if "supervision" not in roles:
+        return contextlib.nullcontext({})
+    return open_channels(config.channels, settings)
 
 
 @contextlib.asynccontextmanager

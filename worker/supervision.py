@@ -1,8 +1,9 @@
 """The worker that watches while nobody does: scheduled workflows, alerts, and their activities."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from activities.channels import Channel
 from activities.dependencies import Dependencies
 from activities.supervision import Supervision
 from worker.config import Config
@@ -16,9 +17,8 @@ def activities(dependencies: Dependencies, supervision: Supervision) -> list[Cal
     return []
 
 
-def supervision(config: Config, settings: Settings, namespace: str, temporal_ui: str) -> Supervision:
-    """What supervision works by in this process; secrets are read here, once.
-
-    Raises ConfigurationError for a channel whose secret is not there.
-    """
-    return Supervision(temporal_ui=temporal_ui, namespace=namespace)
+def supervision(
+    config: Config, settings: Settings, namespace: str, temporal_ui: str, channels: Mapping[str, Channel]
+) -> Supervision:
+    """What supervision works by in this process."""
+    return Supervision(channels=channels, temporal_ui=temporal_ui, namespace=namespace)
