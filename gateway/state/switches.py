@@ -34,6 +34,10 @@ class SwitchBoard:
             name, value=value, expires_ms=expires_ms or 0, only_if_unset=int(only_if_unset)
         )
 
+    async def prolong_switch(self, name: str, value: str, expires_ms: int) -> bool:
+        """Let a switch that has exactly this value last for expires_ms from now. False: it has another."""
+        return await self._change(name, value=value, expires_ms=expires_ms, expected=value)
+
     async def clear_switch(self, name: str, expected: str | None = None) -> bool:
         """Lift a switch; with `expected` only if that is its value. False: nothing was lifted."""
         return await self._change(name, expected=expected or "")

@@ -9,6 +9,8 @@ from gateway.store.database import Database
 from gateway.store.epochs import Epochs
 from gateway.store.events import Events
 from gateway.store.figures import Figures
+from gateway.store.health import ProviderHealth
+from gateway.store.keys import Keys
 from gateway.store.ledger import Ledger
 from gateway.store.reports import Reports
 from gateway.store.runs import Runs
@@ -30,6 +32,8 @@ class Store:
         self.alerts = Alerts(database)
         self.budgets = Budgets(database)
         self.epochs = Epochs(database)
+        self.health = ProviderHealth(database)
+        self.keys = Keys(database)
         self.usage = Usage(database)
         self.figures = Figures(database)
         self.reports = Reports(database)

@@ -5,7 +5,7 @@
 --
 -- ARGV[1] prefix
 -- ARGV[2] JSON: seen [epoch, seq]; name; value ('' clears); expires_ms (from now; 0: never);
---         only_if_unset 0|1; expected ('' for any: the value that is cleared)
+--         only_if_unset 0|1; expected ('' for any: the value that is cleared, or set for longer)
 --
 -- Keys: epoch, seq, closed, outbox, switches, and the switch by its literal name.
 --
@@ -21,6 +21,7 @@ local function change()
     return 'applied'
   end
   if s.only_if_unset == 1 and current then return 'unchanged' end
+  if s.expected ~= '' and current ~= s.expected then return 'unchanged' end
   if s.expires_ms > 0 then
     redis.call('SET', s.name, s.value, 'PX', int(s.expires_ms))
   else
