@@ -17,6 +17,7 @@ from gateway.errors import ConfigurationError
 from gateway.policy.limits import LoopRules, RunLimits
 from gateway.policy.money import NanoUsd
 from gateway.policy.scopes import Period
+from worker.config_alerts import AlertsSection
 from worker.config_channels import ChannelSection
 from worker.config_checks import cross_checks
 from worker.config_errors import ConfigurationProblems, problems_of
@@ -51,6 +52,7 @@ class Config:
     source: str = ""
     path: Path | None = None
     channels: Mapping[str, ChannelSection] = field(default_factory=dict)
+    alerts: AlertsSection = AlertsSection()
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -81,7 +83,15 @@ def parse_config(text: str, name: str = FILE_NAME) -> Config:
     if problems:
         raise ConfigurationProblems(document, problems)
     agents = {agent: _agent(agent, section, file.limits) for agent, section in file.agents.items()}
-    return Config(gateway, agents, limits(file, gateway), file.alert_rules, text)
+    return Config(
+        gateway,
+        agents,
+        limits(file, gateway),
+        file.alert_rules,
+        text,
+        channels=file.alerts.channels,
+        alerts=file.alerts,
+    )
 
 
 def on_simulator(config: Config, url: str) -> Config:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from gateway.config import GatewayConfig
 from gateway.errors import ConfigurationError
 from gateway.overlay import Overlay
+from worker.config_alerts import alert_checks
 from worker.config_errors import Path, Problem, suggestion
 from worker.config_schema import File
 
@@ -19,6 +20,7 @@ def cross_checks(file: File, gateway: GatewayConfig) -> Iterator[Problem]:
     yield from _tiers(gateway)
     yield from _names(file, gateway)
     yield from _mcp(file)
+    yield from alert_checks(file.alerts, file.alert_rules)
 
 
 def _zone(file: File) -> Iterator[Problem]:

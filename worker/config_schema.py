@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from gateway.policy.money import usd
+from worker.config_alerts import AlertsSection
 from worker.config_values import (
     Amount,
     Limit,
@@ -157,7 +158,7 @@ class AlertRule(Section):
     threshold: Ratio | None = None
     amount: Amount | None = None
     severity: Literal["warning", "critical"] = "warning"
-    channels: tuple[Literal["slack", "email", "pagerduty", "ntfy", "webhook"], ...] = ()
+    channels: tuple[Name, ...] = ()
 
 
 class File(Section):
@@ -178,4 +179,5 @@ class File(Section):
     monthly_budget: Limit = None
     user_limits: dict[str, Budget] = Field(default_factory=dict)
     alert_rules: tuple[AlertRule, ...] = ()
+    alerts: AlertsSection = AlertsSection()
     agents: dict[Name, AgentSection] = Field(default_factory=dict)
