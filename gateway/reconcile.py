@@ -7,7 +7,7 @@ by editing the books. Both first wait until the outbox is drained, as far as it 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -18,15 +18,18 @@ import structlog
 from gateway.calls import Settlement
 from gateway.errors import StateUnavailable
 from gateway.events import Event, Opened
-from gateway.policy.scopes import Period
+from gateway.policy.scopes import Period, Window
 from gateway.state.authority import Authority, BudgetState
 from gateway.store import AttemptRow, Booked, Store, settlement_of
+from gateway.store.days import WindowSum, suffix
 from gateway.usage import TOKENS, SimulatorInvoice, UsageRow, UsageSource, UsageUnavailable, invoice_of
 
 DRAIN_SECONDS = 15.0
 PAGE = 1_000
 CHECKS = 4
 LOST_AFTER_SECONDS = 3_600.0
+
+_Amounts = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,26 @@ async def verify(
     report.pending_nano_usd = totals.pending_nano_usd
     report.dead_events = await store.ledger.dead()
     return report
+
+
+async def compare_window(
+    authority: Authority, store: Store, period: Period, window: Window
+) -> tuple[list[WindowSum], list[Difference]]:
+    """Compare the counters of one day or month with the books: their sums, and what differs.
+
+    Reads the postings of that window only. What differs is read again, a few times, because traffic
+    moves both. Raises StateUnavailable, also while the budgets are being rebuilt, StoreUnavailable.
+    """
+    await _must_be_open(authority)
+    for check in range(CHECKS + 1):
+        if check:
+            await _drained(authority, 1.0)
+        sums = await store.days.sums(period, window)
+        found = _differences(_amounts(await authority.budgets(suffix(period, window))), _amounts(sums))
+        if not found:
+            break
+    await _must_be_open(authority)
+    return sums, found
 
 
 async def resolve(
@@ -283,8 +306,7 @@ async def _compare_counters(authority: Authority, store: Store, report: Report) 
 
     Traffic moves both while they are read: what differs is read again, a few times.
     """
-    if not (await authority.epoch_state()).open:
-        raise StateUnavailable("admission is closed: the budgets are being rebuilt")
+    await _must_be_open(authority)
     states = await authority.budgets()
     report.counters = len(states)
     found = await _counters_that_differ(store, states, _current_windows(states))
@@ -297,20 +319,36 @@ async def _compare_counters(authority: Authority, store: Store, report: Report) 
     report.differences += found
 
 
+async def _must_be_open(authority: Authority) -> None:
+    if not (await authority.epoch_state()).open:
+        raise StateUnavailable("admission is closed: the budgets are being rebuilt")
+
+
 async def _counters_that_differ(
     store: Store, states: Sequence[BudgetState], windows: Sequence[str], names: Collection[str] = ()
 ) -> list[Difference]:
     """windows: also counters of these that Redis does not have at all; names: also these."""
-    redis = {s.counter: (s.spent_nano_usd, s.held_nano_usd, s.in_doubt_nano_usd) for s in states}
+    redis = _amounts(states)
     spent = await store.attempts.spent_by_counter([*redis, *names], windows)
     open_ = await store.attempts.open_by_counter()
+    books = {counter: (spent.get(counter, 0), *open_.get(counter, (0, 0))) for counter in {*redis, *spent}}
+    return _differences(redis, books)
+
+
+def _amounts(counters: Iterable[BudgetState | WindowSum]) -> dict[str, _Amounts]:
+    """(spent, held, in doubt) by counter."""
+    return {c.counter: (c.spent_nano_usd, c.held_nano_usd, c.in_doubt_nano_usd) for c in counters}
+
+
+def _differences(redis: Mapping[str, _Amounts], books: Mapping[str, _Amounts]) -> list[Difference]:
+    nothing = (0, 0, 0)
     return [
         Difference("counter", counter, booked, counted, part)
-        for counter in sorted({*redis, *spent})
+        for counter in sorted({*redis, *books})
         for part, booked, counted in zip(
             ("spent", "held", "in doubt"),
-            (spent.get(counter, 0), *open_.get(counter, (0, 0))),
-            redis.get(counter, (0, 0, 0)),
+            books.get(counter, nothing),
+            redis.get(counter, nothing),
             strict=True,
         )
         if booked != counted
@@ -445,6 +483,7 @@ __all__ = [
     "UsageRow",
     "UsageSource",
     "UsageUnavailable",
+    "compare_window",
     "resolve",
     "verify",
 ]

@@ -41,6 +41,26 @@ def reset_ms(period: Period, now_ms: int, zone: ZoneInfo, day_start_seconds: int
     return windows(period, now_ms, zone, day_start_seconds)[1].end_ms
 
 
+def ended(
+    period: Period, at_ms: int, zone: ZoneInfo, day_start_seconds: int = 0, *, limit: int
+) -> tuple[Window, ...]:
+    """Return the last windows of a period that ended at or before an instant, the oldest first."""
+    found: list[Window] = []
+    start_ms = windows(period, at_ms, zone, day_start_seconds)[1].start_ms
+    for _ in range(0 if period is Period.RUN else limit):
+        found.append(windows(period, start_ms - 1, zone, day_start_seconds)[1])
+        start_ms = found[-1].start_ms
+    return tuple(reversed(found))
+
+
+def window_on(period: Period, day: date, zone: ZoneInfo, day_start_seconds: int = 0) -> Window:
+    """Return the accounting day of this date, or the accounting month that it is in."""
+    if period is Period.RUN:
+        return _RUN[0]
+    first = day if period is Period.DAY else day.replace(day=1)
+    return _Clock(period, zone, day_start_seconds).window(first)
+
+
 @dataclass(slots=True)
 class Calendar:
     """The periods of one zone, which remembers the windows it computed last.
@@ -64,6 +84,14 @@ class Calendar:
     def reset_ms(self, period: Period, now_ms: int) -> int | None:
         """Return when the current window ends, in Unix milliseconds; None for a run."""
         return None if period is Period.RUN else self.windows(period, now_ms)[1].end_ms
+
+    def ended(self, period: Period, at_ms: int, *, limit: int) -> tuple[Window, ...]:
+        """Return the same as the function `ended`."""
+        return ended(period, at_ms, self.zone, self.day_start_seconds, limit=limit)
+
+    def window_on(self, period: Period, day: date) -> Window:
+        """Return the same as the function `window_on`."""
+        return window_on(period, day, self.zone, self.day_start_seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,11 +213,18 @@ class Authority(SwitchBoard, Outbox, EpochKeeper):
         limit = int(reply[4]) if reply[4] else None
         return TopUpResult(reply[0] == "applied", limit, *map(int, reply[5:8]))
 
-    async def budgets(self) -> list[BudgetState]:
-        """Every counter there is, also of past windows (`ends_ms` tells), sorted by name."""
+    async def budgets(self, ending: str = "") -> list[BudgetState]:
+        """Every counter there is, also of past windows (`ends_ms` tells), sorted by name.
+
+        ending: only those whose names end so, for example `|day|2026-11-21`.
+        """
         redis, index = self._connection.redis, self._keys("counters")
         names = await self._connection.call(lambda: redis.zrange(index, 0, -1))
-        return await self.counters(sorted(names))
+        return await self.counters(sorted(name for name in names if name.endswith(ending)))
+
+    async def prune(self) -> int:
+        """Forget what is listed and gone: counters past their end of life, agents, pauses. How many."""
+        return int((await self._connection.run("prune"))[1])
 
     async def counters(self, names: Collection[str]) -> list[BudgetState]:
         """These counters; those that do not exist are left out. 200 at a time are of one instant."""

@@ -46,6 +46,18 @@ class Outbox:
             return
         await self._connection.call(lambda: self._acknowledge(ids))
 
+    async def clock_ms(self) -> int:
+        """The time of Redis, by which windows begin and end, in Unix milliseconds."""
+        seconds, microseconds = await self._connection.call(lambda: self._connection.redis.time())
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def oldest_event_ms(self) -> int | None:
+        """When the oldest entry that waits was written, by the clock of Redis; None: none waits."""
+        entries = await self._connection.call(
+            lambda: self._connection.redis.xrange(self._stream, "-", "+", count=1)
+        )
+        return int(str(entries[0][0]).partition("-")[0]) if entries else None
+
     async def outbox_stats(self) -> tuple[int, int]:
         """(entries, age of the oldest in milliseconds)"""
         length, age_ms = await self._connection.run("outbox_stats")

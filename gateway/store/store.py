@@ -6,6 +6,7 @@ from gateway.store.attempts import Attempts
 from gateway.store.budgets import Budgets
 from gateway.store.conversations import Conversations
 from gateway.store.database import Database
+from gateway.store.days import Days
 from gateway.store.epochs import Epochs
 from gateway.store.events import Events
 from gateway.store.figures import Figures
@@ -32,6 +33,7 @@ class Store:
         self.alerts = Alerts(database)
         self.budgets = Budgets(database)
         self.epochs = Epochs(database)
+        self.days = Days(database)
         self.health = ProviderHealth(database)
         self.keys = Keys(database)
         self.usage = Usage(database)
