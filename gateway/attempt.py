@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from gateway.calls import ModelRequest, Settlement
+from gateway.calls import Request, Settlement
 from gateway.config import Deployment, Provider
 from gateway.leases import LeaseKeeper, LeaseLapsed
 from gateway.policy.pricing import Price, cost
 from gateway.policy.usage import Usage
-from gateway.providers.base import Family, Http, Progress, ProviderAnswer
+from gateway.providers.base import Family, Hearing, Http, Progress, ProviderAnswer
 from gateway.providers.errors import ErrorKind, ProviderError
 from gateway.state.values import Reservation
 from gateway.state.watcher import CallWatcher, Cut
@@ -30,19 +30,25 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way to make a call: a deployment, the body for it, its price and its upper bound."""
+    """One way to make a call: a deployment, the body for it, its price and its upper bound.
+
+    as_it_is: the body is the client's own document, its answer the client's own format. streamed:
+    whether the provider's answer is.
+    """
 
     tier: str
     deployment: Deployment
     provider: Provider
     family: Family
     price: Price
-    request: ModelRequest
+    request: Request
     body: bytes
     size: int  # gateway.bounds.request_size
     input_bound: int
     max_output_tokens: int
     asked_nano_usd: int
+    as_it_is: bool = False
+    streamed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class Sender:
         switches: tuple[str, ...],
         run_ids: tuple[str, ...],
         timeout_seconds: float,
+        hearing: Hearing | None = None,
     ) -> Ended:
         """Send one attempt; a cut, a lost lease and the caller's cancellation end it early."""
         progress = Progress()
@@ -100,6 +107,7 @@ class Sender:
                     timeout_seconds=timeout_seconds,
                     before_send=lease.check,
                     progress=progress,
+                    hearing=hearing,
                 )
             )
             return await self._ended(task, option, reservation, progress, cuts)
@@ -209,7 +217,12 @@ class _Books:
         )
 
     def _estimate(self) -> int:
-        """What had come by then: the reported usage so far, else four characters a token."""
+        """What had come by then: the reported usage so far, else four characters a token.
+
+        Of an answer that comes all at once nobody can tell how much was made of it: the bound.
+        """
+        if not self._option.streamed:
+            return self._option.asked_nano_usd
         seen = self._progress.usage or Usage(input_tokens=self._option.input_bound // 4)
         output = max(seen.output_tokens, self._progress.text_characters // 4)
         return cost(

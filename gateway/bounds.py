@@ -11,8 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.calls import Image, Message, ModelRequest
+from gateway.calls import Image, Message, ModelRequest, Request, WireRequest
 from gateway.config import Deployment
+from gateway.providers.base import Family
 
 _REMEMBERED = 10_000
 
@@ -28,6 +29,33 @@ class _Reported:
     tokens: int
 
 
+def encoded(
+    request: Request, family: Family, deployment: Deployment, max_output_tokens: int
+) -> tuple[bytes, int, bool]:
+    """The body for this deployment, its `request_size`, and whether it is the client's own document.
+
+    Raises Unbounded, Untranslatable, and ProviderError for what the family cannot express.
+    """
+
+    def encode(this: ModelRequest) -> bytes:
+        return family.encode(this, deployment, max_output_tokens)
+
+    if isinstance(request, WireRequest):
+        if request.family == family.name:
+            body = family.pass_on(request, deployment, max_output_tokens)
+            return body, document_size(request, body, deployment), True
+        request = request.neutral()
+    body = encode(request)
+    return body, request_size(request, body, encode, deployment), False
+
+
+def document_size(request: WireRequest, body: bytes, deployment: Deployment) -> int:
+    """`request_size` of a client's own document."""
+    if not request.images:
+        return len(body)
+    return len(body) - request.image_bytes + request.images * _tokens_per_image(deployment)
+
+
 def request_size(
     request: ModelRequest, body: bytes, encode: Callable[[ModelRequest], bytes], deployment: Deployment
 ) -> int:
@@ -39,13 +67,18 @@ def request_size(
     images = sum(isinstance(part, Image) for message in request.messages for part in message.parts)
     if not images:
         return len(body)
+    tokens = images * _tokens_per_image(deployment)
+    bare = request.model_copy(update={"messages": tuple(map(_without_image_data, request.messages))})
+    return len(encode(bare)) + tokens
+
+
+def _tokens_per_image(deployment: Deployment) -> int:
     if deployment.tokens_per_image is None:
         raise Unbounded(
             f"{deployment.name} has no tokens_per_image configured, so a request with an image has no "
             "upper bound; configure it or remove the image"
         )
-    bare = request.model_copy(update={"messages": tuple(map(_without_image_data, request.messages))})
-    return len(encode(bare)) + images * deployment.tokens_per_image
+    return deployment.tokens_per_image
 
 
 def _without_image_data(message: Message) -> Message:

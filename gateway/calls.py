@@ -3,12 +3,14 @@
 Neutral between provider families; gateway.providers translates to and from the wire.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.config import FamilyName
+from gateway.listening import Listener
 from gateway.policy.money import NanoUsd
 from gateway.policy.refusals import Refusal
 from gateway.policy.usage import Usage
@@ -86,16 +88,58 @@ class ToolSpec(_Value):
     )
 
 
+class ToolChoice(_Value):
+    """Which tools the model may or must use; `tool` names the one. parallel: several at once (None: as
+    the provider likes)."""
+
+    mode: Literal["auto", "none", "required", "tool"] = "auto"
+    name: str = ""
+    parallel: bool | None = None
+
+
 class ModelRequest(_Value):
-    """What is asked of a model, whichever provider answers."""
+    """What is asked of a model, whichever provider answers. end_user: whom the provider may hold to
+    account, by whatever name the client has for them."""
 
     system: str = ""
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
+    top_p: float | None = None
     stop: tuple[str, ...] = ()
     n: int = 1
+    end_user: str = ""
+
+
+class Untranslatable(ValueError):
+    """A request in one family's format has what another family has no counterpart for; names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireRequest:
+    """A client's own JSON document, in the format of one family.
+
+    A deployment of that family gets the document as it is, but for what curb must set; another
+    family gets `neutral()`, which raises Untranslatable.
+    streamed: whether the client reads a stream. images: how many there are, image_bytes: how much
+    of the document is their data. headers: go with the document, to its own family only.
+    """
+
+    family: FamilyName
+    document: Mapping[str, Any]
+    neutral: Callable[[], ModelRequest]
+    streamed: bool
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    n: int = 1
+    images: int = 0
+    image_bytes: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Request = ModelRequest | WireRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +180,16 @@ class Call:
     cost_aware: choose a cheaper tier by what is left of the agent's day. recheck: an earlier ask of
     the same step was refused and is on record. retried: there may be attempts of this call already,
     perhaps so old that only Postgres knows them.
+
+    What clients of the front door bring besides: listener hears the answer while it comes. keep: store
+    the answer under the key, so that asking again is free; with digest, a fingerprint of what was
+    asked. silence_seconds: how long a provider's stream may say nothing (None: as long as the attempt
+    may take).
     """
 
     key: str
     caller: Caller
-    request: ModelRequest | Callable[[], Awaitable[ModelRequest]]
+    request: Request | Callable[[], Awaitable[ModelRequest]]
     tier: str
     run_budget_nano_usd: int | None = None
     ancestor_budgets_nano_usd: dict[str, int] = field(default_factory=dict)
@@ -154,10 +203,14 @@ class Call:
     total_timeout_seconds: float = 180.0
     max_attempts: int = 3
     downgrade: bool = True
+    listener: Listener | None = None
+    keep: bool = True
+    digest: str = ""
+    silence_seconds: float | None = None
 
-    async def load_request(self) -> ModelRequest:
+    async def load_request(self) -> Request:
         """The request itself, loaded now where it was given as a loader."""
-        return self.request if isinstance(self.request, ModelRequest) else await self.request()
+        return self.request if isinstance(self.request, Request) else await self.request()
 
 
 class Settlement(_Value):
@@ -200,7 +253,10 @@ class Settlement(_Value):
 
 
 class StoredAnswer(_Value):
-    """An answer as it is kept under its call key, with the settlement of the attempt that gave it."""
+    """An answer as it is kept under its call key, with the settlement of the attempt that gave it.
+
+    rendered, digest: for clients of the front door, what they got and a fingerprint of what they asked.
+    """
 
     call_key: str
     message: Message
@@ -208,6 +264,8 @@ class StoredAnswer(_Value):
     deployment: str
     settlement: Settlement
     item: int = -1  # its number in the conversation; -1 outside of one
+    rendered: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +281,18 @@ class Completion:
     item: int = -1
     replayed: bool = False
     cached: bool = False
+    rendered: str = ""
+    digest: str = ""
+    left: "BudgetLeft | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLeft:
+    """What is left of the budget that has least left, once the call is paid."""
+
+    scope: str
+    period: str
+    amount_nano_usd: int
 
 
 Outcome = Completion | Refusal

@@ -42,11 +42,15 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A class of models in order of preference, with its soft daily budget."""
+    """A class of models in order of preference, with its soft daily budget.
+
+    max_output_tokens: the most that callers get who do not say how much they want; None: they must.
+    """
 
     name: str
     deployments: tuple[str, ...]
     daily_budget_nano_usd: NanoUsd | None = None
+    max_output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

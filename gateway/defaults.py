@@ -42,12 +42,13 @@ def default_limits() -> dict[tuple[str, Period], NanoUsd]:
 
 
 def default_tiers() -> tuple[Tier, ...]:
-    """Return the tiers: deployments in order of preference, and what a day may cost (soft)."""
+    """Return the tiers: deployments in order of preference, what a day may cost (soft), and how much an
+    answer is given room for whose caller sets no limit (models that reason aloud need most of it)."""
     return (
-        Tier("quick", ("groq/llama-3.1-8b-instant", "google/gemini-2.5-flash-lite"), usd(5)),
-        Tier("balanced", ("google/gemini-2.5-flash", "openai/gpt-5-mini"), usd(20)),
-        Tier("frontier", ("anthropic/claude-sonnet-4-5", "google/gemini-2.5-pro"), usd(50)),
-        Tier("max", ("anthropic/claude-opus-4-6", "openai/gpt-5.2"), usd(30)),
+        Tier("quick", ("groq/llama-3.1-8b-instant", "google/gemini-2.5-flash-lite"), usd(5), 2_048),
+        Tier("balanced", ("google/gemini-2.5-flash", "openai/gpt-5-mini"), usd(20), 4_096),
+        Tier("frontier", ("anthropic/claude-sonnet-4-5", "google/gemini-2.5-pro"), usd(50), 8_192),
+        Tier("max", ("anthropic/claude-opus-4-6", "openai/gpt-5.2"), usd(30), 8_192),
     )
 
 

@@ -19,8 +19,18 @@ import structlog
 
 from gateway.attempt import Ended, Option, Sender
 from gateway.booking import Booker
-from gateway.bounds import InputBounds, Unbounded, request_size
-from gateway.calls import Call, Completion, ModelRequest, Outcome, Settlement, StoredAnswer
+from gateway.bounds import InputBounds, Unbounded, encoded
+from gateway.calls import (
+    Call,
+    Completion,
+    ModelRequest,
+    Outcome,
+    Request,
+    Settlement,
+    StoredAnswer,
+    Untranslatable,
+    WireRequest,
+)
 from gateway.config import Deployment, FamilyName, GatewayConfig
 from gateway.errors import StateUnavailable, StoreUnavailable
 from gateway.events import Opened
@@ -33,7 +43,7 @@ from gateway.policy.periods import Calendar
 from gateway.policy.pricing import Price, ceiling_price, upper_bound
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.prices import PriceBook
-from gateway.providers.base import Family, Http, ProviderAnswer
+from gateway.providers.base import Family, Hearing, Http, ProviderAnswer
 from gateway.providers.errors import ProviderError
 from gateway.scoping import Scoping
 from gateway.state.authority import Authority
@@ -98,7 +108,7 @@ class Gateway:
         """
         if not _fits_a_header(call.key):
             return _invalid(f"a call key is at most {_LONGEST_KEY} printable ASCII characters")
-        if call.answered is None or await call.answered():
+        if call.keep and (call.answered is None or await call.answered()):
             stored = await self.store.answers.load(call.key)
             if stored is not None:
                 return await self.replayed(stored)
@@ -146,6 +156,8 @@ class Gateway:
             cost_nano_usd=NanoUsd(settlement.cost_nano_usd),
             item=stored.item,
             replayed=True,
+            rendered=stored.rendered,
+            digest=stored.digest,
         )
 
     async def tier_of(self, call: Call) -> str:
@@ -161,7 +173,7 @@ class Gateway:
         tiers = tuple(tier.name for tier in self.config.tiers)
         return affordable_tier(tiers, call.tier, (limit or 0) - used, limit)
 
-    def option(self, call: Call, request: ModelRequest, tier: str, name: str) -> Option | Refusal:
+    def option(self, call: Call, request: Request, tier: str, name: str) -> Option | Refusal:
         """Price one deployment for this request: its body, its bound, what it asks for."""
         deployment = self.config.deployments[name]
         provider = self.config.providers[deployment.provider]
@@ -171,24 +183,35 @@ class Gateway:
                 f"{name}: no price is known for {deployment.provider}/{deployment.model}; add one under "
                 "`prices` in curb.yaml, or a ceiling price for the deployment"
             )
-        if request.max_output_tokens is None:
+        wanted = self._output_limit(request, tier, name)
+        if wanted is None:
             return _invalid("max_output_tokens is missing and neither the agent nor the tier gives a default")
-        if request.max_output_tokens < 1 or request.n < 1:
+        if wanted < 1 or request.n < 1:
             return _invalid("max_output_tokens and n must be 1 or more")
-        limit = min(request.max_output_tokens, deployment.max_output_tokens)
+        limit = min(wanted, deployment.max_output_tokens)
         family = self._families(provider.family)
-
-        def encode(this: ModelRequest) -> bytes:
-            return family.encode(this, deployment, limit)
-
         try:
-            body = encode(request)
-            size = request_size(request, body, encode, deployment)
-        except (Unbounded, ProviderError) as error:
+            body, size, as_it_is = encoded(request, family, deployment, limit)
+        except (Unbounded, ProviderError, Untranslatable) as error:
             return _invalid(str(error))
-        bound = self._bounds.bound(request, size, deployment, call.conversation_id)
+        if isinstance(request, ModelRequest):
+            bound = self._bounds.bound(request, size, deployment, call.conversation_id)
+        else:
+            bound = size + deployment.overhead_tokens
+        streamed = not as_it_is or not isinstance(request, WireRequest) or request.streamed
         asked = upper_bound(price, bound, limit, request.n)
-        return Option(tier, deployment, provider, family, price, request, body, size, bound, limit, asked)
+        return Option(
+            tier, deployment, provider, family, price, request, body, size, bound, limit, asked,
+            as_it_is, streamed,
+        )  # fmt: skip
+
+    def _output_limit(self, request: Request, tier: str, name: str) -> int | None:
+        """The most tokens to answer with: as asked, else what the tier gives who does not say."""
+        if request.max_output_tokens is not None:
+            return request.max_output_tokens
+        known = {each.name: each for each in self.config.tiers}
+        own = known.get(tier) or known.get(routing.tier_of(name, self.config.tiers))
+        return None if own is None else own.max_output_tokens
 
     def _price(self, deployment: Deployment) -> Price | None:
         known = self._prices.price(
@@ -253,12 +276,26 @@ class Gateway:
             switches=tuple(name for name, _ in kill_switches(reservation.opened)),
             run_ids=tuple(i for i in (caller.run_id, *caller.ancestors) if i),
             timeout_seconds=call.timeout_seconds,
+            hearing=self._hearing(call, option, reservation),
         )
         self._metrics.attempted(caller, option, ended, time.monotonic() - started)
         completion = await asyncio.shield(self._booking(self._book(call, option, reservation, ended)))
         if ended.cancelled:
             raise asyncio.CancelledError
         return completion if completion is not None else ended
+
+    @staticmethod
+    def _hearing(call: Call, option: Option, reservation: Reservation) -> Hearing | None:
+        """Who hears this attempt; None where nobody does, as in runs."""
+        if call.listener is None:
+            return None
+        call.listener.answering(option.deployment, reservation.attempt_id, as_it_is=option.as_it_is)
+        own = isinstance(option.request, WireRequest) and option.as_it_is
+        return Hearing(
+            call.listener,
+            call.silence_seconds if option.streamed else None,
+            option.request.headers if own and isinstance(option.request, WireRequest) else None,
+        )
 
     async def _book(
         self, call: Call, option: Option, reservation: Reservation, ended: Ended
@@ -276,13 +313,14 @@ class Gateway:
             await self.booker.close_attempt(ended.settlement, reservation.day)
         if stored is None:
             return None
-        self._bounds.report(
-            option.request,
-            option.size,
-            option.deployment,
-            call.conversation_id,
-            ended.settlement.usage.prompt_tokens,
-        )
+        if isinstance(option.request, ModelRequest):
+            self._bounds.report(
+                option.request,
+                option.size,
+                option.deployment,
+                call.conversation_id,
+                ended.settlement.usage.prompt_tokens,
+            )
         return Completion(
             message=stored.message,
             finish_reason=stored.finish_reason,
@@ -292,6 +330,8 @@ class Gateway:
             cost_nano_usd=NanoUsd(ended.settlement.cost_nano_usd),
             item=stored.item,
             replayed=stored.settlement.attempt_id != reservation.attempt_id,
+            rendered=stored.rendered,
+            digest=stored.digest,
         )
 
     async def answered_meanwhile(self, call: Call, reservation: Reservation) -> Completion | None:
@@ -334,13 +374,18 @@ class Gateway:
 
         Raises StoreUnavailable when that was too long, StoreRejected, NotFound.
         """
+        told = (answer.message, answer.finish_reason, answer.usage, answer.document)
         mine = StoredAnswer(
             call_key=call.key,
             message=answer.message,
             finish_reason=answer.finish_reason,
             deployment=option.deployment.name,
             settlement=ended.settlement,
+            rendered="" if call.listener is None else call.listener.rendered(*told),
+            digest=call.digest,
         )
+        if not call.keep:
+            return mine
         deadline = time.monotonic() + call.total_timeout_seconds
         while True:
             try:
@@ -359,7 +404,7 @@ class _Purchase:
 
     gateway: Gateway
     call: Call
-    request: ModelRequest
+    request: Request
     used: int
     queued_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     attempts: int = 0
@@ -429,7 +474,7 @@ class _Purchase:
 
     async def _spend(self, option: Option, reservation: Reservation) -> Outcome | None:
         """One attempt. None: try the next deployment."""
-        if reservation.number > 1:
+        if reservation.number > 1 and self.call.keep:
             answer = await self.gateway.answered_meanwhile(self.call, reservation)
             if answer is not None:
                 return answer
@@ -460,7 +505,8 @@ class _Purchase:
         self.last = _unavailable(said, self.attempts, _retry_at(error))
         if isinstance(error, ProviderError):
             self.excluded.add(option.deployment.name)
-        return None if self.attempts < self.call.max_attempts else self._give_up()
+        heard = self.call.listener is not None and self.call.listener.begun
+        return None if self.attempts < self.call.max_attempts and not heard else self._give_up()
 
     async def _refused(self, option: Option, refusal: Refusal) -> Refusal:
         if refusal.kind in _WORTH_A_ROW and not self.call.recheck:

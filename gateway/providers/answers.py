@@ -16,7 +16,8 @@ class ProviderAnswer:
 
     message: the first choice; alternatives: the others where n > 1. finish_reason: stop, length,
     tool_calls, content_filter or other. usage: None when the provider's counts are missing or make
-    no sense; provider_usage is what it sent, as it sent it. Times are Unix milliseconds.
+    no sense; provider_usage is what it sent, as it sent it. Times are Unix milliseconds. document: the
+    answer as it came, where it was not streamed.
     """
 
     message: Message
@@ -27,6 +28,7 @@ class ProviderAnswer:
     first_token_ms: int | None
     done_ms: int
     alternatives: tuple[Message, ...] = ()
+    document: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,20 @@ from gateway.calls import (
     Part,
     Reasoning,
     Text,
+    ToolChoice,
     ToolResult,
     ToolUse,
+    WireRequest,
 )
 from gateway.config import Deployment, FamilyName, Provider
+from gateway.listening import Delta, ReasoningDelta, TextDelta, ToolBegun, ToolDelta
 from gateway.providers.answers import Progress, ProviderAnswer
 from gateway.providers.errors import ErrorKind, ProviderError, from_stream
-from gateway.providers.exchange import exchange, now_ms
+from gateway.providers.exchange import Hearing, exchange, now_ms
 from gateway.providers.http import Http, api_key
 from gateway.providers.sse import SseEvent
 from gateway.providers.usage import anthropic_usage
-from gateway.providers.wire_json import loads
+from gateway.providers.wire_json import dumps, loads
 
 _VERSION = "2023-06-01"
 _CACHED = {"type": "ephemeral"}
@@ -57,11 +60,20 @@ class AnthropicMessages:
         goes_on = bool(request.tools) or any(item.role == "assistant" for item in request.messages)
         if goes_on and body["messages"]:
             _break_after(body["messages"][-1]["content"])
+        if request.tools and request.tool_choice is not None:
+            body["tool_choice"] = _choice(request.tool_choice)
         if request.temperature is not None:
             body["temperature"] = min(request.temperature, 1.0)
+        if request.top_p is not None:
+            body["top_p"] = request.top_p
         if request.stop:
             body["stop_sequences"] = list(request.stop)
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        if request.end_user:
+            body["metadata"] = {"user_id": request.end_user}
+        return dumps(body)
+
+    def pass_on(self, request: WireRequest, deployment: Deployment, max_output_tokens: int) -> bytes:
+        return dumps({**request.document, "model": deployment.model, "max_tokens": max_output_tokens})
 
     async def send(
         self,
@@ -74,26 +86,33 @@ class AnthropicMessages:
         timeout_seconds: float,
         before_send: Callable[[], None],
         progress: Progress | None = None,
+        hearing: Hearing | None = None,
     ) -> ProviderAnswer:
         progress = progress if progress is not None else Progress()
+        hearing = hearing if hearing is not None else Hearing()
         key = api_key(provider)
+        version = {} if "anthropic-version" in (hearing.headers or {}) else {"anthropic-version": _VERSION}
         return await exchange(
             http,
             provider,
             "/v1/messages",
             body,
-            {"anthropic-version": _VERSION, **({"x-api-key": key} if key else {})},
-            MessageReader(provider.name, progress),
+            {**version, **({"x-api-key": key} if key else {})},
+            MessageReader(provider.name, progress, hearing.deltas),
             attempt_id=attempt_id,
             timeout_seconds=timeout_seconds,
             before_send=before_send,
             progress=progress,
+            hearing=hearing,
         )
 
 
 @dataclass(slots=True)
 class _Block:
+    """position: of a tool's, among the answer's tool calls."""
+
     start: Mapping[str, Any]
+    position: int = 0
     pieces: list[str] = field(default_factory=list)
     signature: str = ""
 
@@ -101,9 +120,10 @@ class _Block:
 class MessageReader:
     """Puts an answer together from Anthropic's message events."""
 
-    def __init__(self, provider: str, progress: Progress) -> None:
+    def __init__(self, provider: str, progress: Progress, deltas: list[Delta] | None = None) -> None:
         self._provider = provider
         self._progress = progress
+        self.deltas = deltas
         self._blocks: dict[int, _Block] = {}
         self._stop_reason = ""
         self._final_usage = False
@@ -162,23 +182,33 @@ class MessageReader:
         self._usage(message.get("usage"), final=False)
 
     def _begin(self, block: Mapping[str, Any]) -> _Block:
-        begun = _Block(block)
+        tools = sum(known.start["type"] == "tool_use" for known in self._blocks.values())
+        begun = _Block(block, tools)
         begun.pieces.append(self._seen(block.get("text") or block.get("thinking") or ""))
         begun.signature = str(block.get("signature") or "")
         if block["type"] == "tool_use":
-            self._seen(block["name"])
+            self._add(ToolBegun(tools, str(block["id"]), self._seen(block["name"])))
+        elif block.get("text"):
+            self._add(TextDelta(block["text"]))
         return begun
 
     def _delta(self, block: _Block, delta: Mapping[str, Any]) -> None:
         match delta["type"]:
             case "text_delta":
                 block.pieces.append(self._seen(delta["text"]))
+                self._add(TextDelta(delta["text"]))
             case "thinking_delta":
                 block.pieces.append(self._seen(delta["thinking"]))
+                self._add(ReasoningDelta(delta["thinking"]))
             case "input_json_delta":
                 block.pieces.append(self._seen(delta["partial_json"]))
+                self._add(ToolDelta(block.position, delta["partial_json"]))
             case "signature_delta":
                 block.signature += str(delta["signature"])
+
+    def _add(self, delta: Delta) -> None:
+        if self.deltas is not None:
+            self.deltas.append(delta)
 
     def _usage(self, reported: Mapping[str, Any] | None, *, final: bool) -> None:
         """Counts are cumulative; what the end does not repeat stands as it was at the start."""
@@ -224,6 +254,15 @@ def _prefix(request: ModelRequest) -> dict[str, Any]:
         prefix["system"] = [{"type": "text", "text": leading}]
     _break_after(prefix.get("system") or prefix.get("tools") or [])
     return prefix
+
+
+def _choice(choice: ToolChoice) -> dict[str, Any]:
+    wire: dict[str, Any] = {"type": {"required": "any"}.get(choice.mode, choice.mode)}
+    if choice.mode == "tool":
+        wire["name"] = choice.name
+    if choice.parallel is False and choice.mode != "none":
+        wire["disable_parallel_tool_use"] = True
+    return wire
 
 
 def _break_after(blocks: list[dict[str, Any]]) -> None:

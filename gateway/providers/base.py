@@ -1,14 +1,15 @@
-"""The types that callers of providers use: Family, Http, Progress, ProviderAnswer, Partial."""
+"""The types that callers of providers use: Family, Http, Hearing, Progress, ProviderAnswer, Partial."""
 
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.calls import ModelRequest
+from gateway.calls import ModelRequest, WireRequest
 from gateway.config import Deployment, FamilyName, Provider
 from gateway.providers.answers import Partial, Progress, ProviderAnswer
+from gateway.providers.exchange import Hearing
 from gateway.providers.http import Http
 
-__all__ = ["Family", "Http", "Partial", "Progress", "ProviderAnswer"]
+__all__ = ["Family", "Hearing", "Http", "Partial", "Progress", "ProviderAnswer"]
 
 
 class Family(Protocol):
@@ -24,6 +25,10 @@ class Family(Protocol):
         """
         ...
 
+    def pass_on(self, request: WireRequest, deployment: Deployment, max_output_tokens: int) -> bytes:
+        """Return the client's own document as the body: what curb must set is set, the rest as it is."""
+        ...
+
     async def send(
         self,
         http: Http,
@@ -35,11 +40,13 @@ class Family(Protocol):
         timeout_seconds: float,
         before_send: Callable[[], None],
         progress: Progress | None = None,
+        hearing: Hearing | None = None,
     ) -> ProviderAnswer:
         """Send the body and read the answer to its end, within timeout_seconds in all.
 
         before_send is called once a connection is in hand, right before the first byte is written;
         what it raises is passed on, and the request is then not sent. `progress` is kept up to date
-        and stays true after cancellation, which closes the connection at once. Raises ProviderError.
+        and stays true after cancellation, which closes the connection at once. `hearing.listener`
+        hears the stream while it comes. Raises ProviderError.
         """
         ...

@@ -4,7 +4,6 @@ base_url ends where `/chat/completions` begins, for example https://api.openai.c
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,18 +15,22 @@ from gateway.calls import (
     Part,
     Reasoning,
     Text,
+    ToolChoice,
     ToolResult,
     ToolUse,
+    WireRequest,
 )
 from gateway.config import Deployment, FamilyName, Provider
+from gateway.listening import Delta, ReasoningDelta, TextDelta, ToolBegun, ToolDelta
 from gateway.providers.answers import Progress, ProviderAnswer
 from gateway.providers.errors import from_stream
-from gateway.providers.exchange import exchange, now_ms
+from gateway.providers.exchange import Hearing, exchange, now_ms
 from gateway.providers.http import Http, api_key
 from gateway.providers.sse import SseEvent
 from gateway.providers.usage import openai_usage
-from gateway.providers.wire_json import loads
+from gateway.providers.wire_json import dumps, loads
 
+_LIMITS = ("max_tokens", "max_completion_tokens")
 _FINISH = {
     "stop": "stop",
     "length": "length",
@@ -43,8 +46,8 @@ class OpenAIChat:
     name: FamilyName = "openai"
 
     def encode(self, request: ModelRequest, deployment: Deployment, max_output_tokens: int) -> bytes:
-        """Temperature is left out for models that count reasoning (max_completion_tokens): they
-        refuse any but their own, and a fallback to one must not fail for it."""
+        """Temperature and top_p are left out for models that count reasoning (max_completion_tokens):
+        they refuse any but their own, and a fallback to one must not fail for it."""
         body: dict[str, Any] = {
             "model": deployment.model,
             "messages": [*_system(request), *_messages(request)],
@@ -54,13 +57,25 @@ class OpenAIChat:
         }
         if request.tools:
             body["tools"] = [_tool(tool.name, tool.description, tool.input_schema) for tool in request.tools]
-        if request.temperature is not None and deployment.max_tokens_field == "max_tokens":
-            body["temperature"] = request.temperature
+            body |= _choice(request.tool_choice)
+        if deployment.max_tokens_field == "max_tokens":
+            sampling = {"temperature": request.temperature, "top_p": request.top_p}
+            body |= {name: value for name, value in sampling.items() if value is not None}
         if request.stop:
             body["stop"] = list(request.stop)
         if request.n > 1:
             body["n"] = request.n
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        if request.end_user:
+            body["user"] = request.end_user
+        return dumps(body)
+
+    def pass_on(self, request: WireRequest, deployment: Deployment, max_output_tokens: int) -> bytes:
+        """A stream's usage is always asked for: without it nobody could say what it cost."""
+        body = {name: value for name, value in request.document.items() if name not in _LIMITS}
+        body |= {"model": deployment.model, deployment.max_tokens_field: max_output_tokens}
+        if request.streamed:
+            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        return dumps(body)
 
     async def send(
         self,
@@ -73,8 +88,10 @@ class OpenAIChat:
         timeout_seconds: float,
         before_send: Callable[[], None],
         progress: Progress | None = None,
+        hearing: Hearing | None = None,
     ) -> ProviderAnswer:
         progress = progress if progress is not None else Progress()
+        hearing = hearing if hearing is not None else Hearing()
         key = api_key(provider)
         return await exchange(
             http,
@@ -82,11 +99,12 @@ class OpenAIChat:
             "/chat/completions",
             body,
             {"authorization": f"Bearer {key}"} if key else {},
-            ChatReader(provider.name, attempt_id, progress),
+            ChatReader(provider.name, attempt_id, progress, hearing.deltas),
             attempt_id=attempt_id,
             timeout_seconds=timeout_seconds,
             before_send=before_send,
             progress=progress,
+            hearing=hearing,
         )
 
 
@@ -108,10 +126,13 @@ class _Choice:
 class ChatReader:
     """Puts an answer together from chat.completion.chunk events."""
 
-    def __init__(self, provider: str, attempt_id: str, progress: Progress) -> None:
+    def __init__(
+        self, provider: str, attempt_id: str, progress: Progress, deltas: list[Delta] | None = None
+    ) -> None:
         self._provider = provider
         self._attempt_id = attempt_id
         self._progress = progress
+        self.deltas = deltas
         self._choices: dict[int, _Choice] = {}
         self.ended = False
 
@@ -164,17 +185,20 @@ class ChatReader:
             progress.usage = openai_usage(usage)
 
     def _delta(self, choice: Mapping[str, Any], delta: Mapping[str, Any]) -> None:
-        state = self._choices.setdefault(int(choice.get("index") or 0), _Choice())
+        index = int(choice.get("index") or 0)
+        state = self._choices.setdefault(index, _Choice())
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if reasoning:
             state.reasoning.append(self._seen(reasoning))
+            self._add(index, ReasoningDelta(reasoning))
         if delta.get("content"):
             state.text.append(self._seen(delta["content"]))
+            self._add(index, TextDelta(delta["content"]))
         for position, call in enumerate(delta.get("tool_calls") or ()):
-            self._tool_call(state, call, position)
+            self._tool_call(index, state, call, position)
         state.finish = str(choice.get("finish_reason") or state.finish)
 
-    def _tool_call(self, state: _Choice, call: Mapping[str, Any], position: int) -> None:
+    def _tool_call(self, choice: int, state: _Choice, call: Mapping[str, Any], position: int) -> None:
         """Add to the call of this index; without one (Gemini), a new name is a new call."""
         function = call.get("function") or {}
         index: object = call.get("index")
@@ -183,9 +207,18 @@ class ChatReader:
             index = ("unnumbered", len(state.calls), position) if begun else list(state.calls)[-1]
         slot = state.calls.setdefault(index, _ToolCall())
         slot.id = slot.id or str(call.get("id") or "")
+        begins = not slot.name
         slot.name = slot.name or self._seen(str(function.get("name") or ""))
+        place = list(state.calls).index(index)
+        if begins and slot.name:
+            self._add(choice, ToolBegun(place, self._identity(choice, place, slot), slot.name))
         if function.get("arguments"):
             slot.arguments.append(self._seen(function["arguments"]))
+            self._add(choice, ToolDelta(place, function["arguments"]))
+
+    def _add(self, choice: int, delta: Delta) -> None:
+        if self.deltas is not None and choice == 0:
+            self.deltas.append(delta)
 
     def _seen(self, text: str) -> str:
         if not isinstance(text, str):
@@ -202,10 +235,14 @@ class ChatReader:
         if choice.text:
             parts.append(Text(text="".join(choice.text)))
         for position, call in enumerate(choice.calls.values()):
-            made_up = hashlib.blake2b(f"{self._attempt_id}/{index}/{position}".encode(), digest_size=12)
-            identity = call.id or f"call_{made_up.hexdigest()}"
+            identity = self._identity(index, position, call)
             parts.append(ToolUse(id=identity, name=call.name, arguments="".join(call.arguments) or "{}"))
         return Message(role="assistant", parts=tuple(parts))
+
+    def _identity(self, choice: int, position: int, call: _ToolCall) -> str:
+        """The call's id; one made up where the provider (Gemini) gives none."""
+        made_up = hashlib.blake2b(f"{self._attempt_id}/{choice}/{position}".encode(), digest_size=12)
+        return call.id or f"call_{made_up.hexdigest()}"
 
 
 def _finish(choice: _Choice) -> str:
@@ -262,6 +299,14 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
             url = part.url or f"data:{part.media_type};base64,{part.data}"
             content.append({"type": "image_url", "image_url": {"url": url}})
     return content
+
+
+def _choice(choice: ToolChoice | None) -> dict[str, Any]:
+    if choice is None:
+        return {}
+    named = {"type": "function", "function": {"name": choice.name}}
+    wire: dict[str, Any] = {"tool_choice": named if choice.mode == "tool" else choice.mode}
+    return wire if choice.parallel is None else wire | {"parallel_tool_calls": choice.parallel}
 
 
 def _tool(name: str, description: str, schema: Mapping[str, object]) -> dict[str, Any]:

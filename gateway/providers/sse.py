@@ -7,10 +7,14 @@ MAX_EVENT_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class SseEvent:
-    """One event: its name ('' for a plain message) and its data lines joined by newlines."""
+    """One event: its name ('' for a plain message) and its data lines joined by newlines.
+
+    raw: the block that it came in, comments too, lines ending in plain newlines.
+    """
 
     event: str
     data: str
+    raw: bytes = b""
 
 
 class SseOverflow(ValueError):
@@ -18,9 +22,13 @@ class SseOverflow(ValueError):
 
 
 class SseParser:
-    """Turns chunks of bytes, cut anywhere, into events. Comments (pings of proxies) are dropped."""
+    """Turns chunks of bytes, cut anywhere, into events. Comments (pings of proxies) are dropped.
 
-    def __init__(self) -> None:
+    raw: keep the blocks; a block of comments alone is then an event without data.
+    """
+
+    def __init__(self, *, raw: bool = False) -> None:
+        self._raw: list[bytes] | None = [] if raw else None
         self._pending = b""
         self._event = ""
         self._data: list[str] = []
@@ -41,6 +49,8 @@ class SseParser:
         return [event for event in map(self._line, lines) if event is not None]
 
     def _line(self, line: bytes) -> SseEvent | None:
+        if self._raw is not None:
+            self._raw.append(line)
         if not line:
             return self._dispatch()
         name, _, value = line.partition(b":")
@@ -50,9 +60,20 @@ class SseParser:
             self._size += len(value)
         elif name == b"event":
             self._event = value.decode("utf-8")
+        elif self._raw is not None:
+            self._size += len(line)
         return None
 
     def _dispatch(self) -> SseEvent | None:
-        event = SseEvent(self._event, "\n".join(self._data)) if self._data else None
+        raw = self._block()
+        event = SseEvent(self._event, "\n".join(self._data), raw) if self._data or raw else None
         self._event, self._data, self._size = "", [], 0
         return event
+
+    def _block(self) -> bytes:
+        """The lines since the last empty one; b"" when there were none, or nobody keeps them."""
+        if self._raw is None or len(self._raw) == 1:
+            self._raw = None if self._raw is None else []
+            return b""
+        block, self._raw = b"\n".join(self._raw) + b"\n", []
+        return block

@@ -17,6 +17,11 @@ def loads(text: str | bytes) -> Any:
     return _whole(value) if _HALVES.search(text) else value
 
 
+def dumps(value: Any) -> bytes:
+    """JSON in UTF-8 without spaces. Raises ValueError for what JSON has no word for (NaN)."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
 def _whole(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
