@@ -123,7 +123,7 @@ def _upsert_attempts() -> str:
     upsert = statement.on_conflict_do_update(
         index_elements=[attempts.c.attempt_id], set_=changes, where=or_(opens, closes, confirms, earlier)
     )
-    hour = literal_column("date_trunc('hour', attempts.at, 'UTC')").label("hour")
+    hour: ColumnElement[object] = literal_column("date_trunc('hour', attempts.at, 'UTC')").label("hour")
     touched = upsert.returning(hour).cte("touched")
     marks = insert(stale_hours).from_select(["hour"], select(touched.c.hour).distinct())
     compiled = marks.compile(dialect=DIALECT, compile_kwargs=_LITERAL)

@@ -1,6 +1,7 @@
 """The store: one door to Postgres, composed of small classes, each with one subject."""
 
 from gateway.store.alerts import Alerts
+from gateway.store.anomalies import Anomalies
 from gateway.store.answers import Answers
 from gateway.store.attempts import Attempts
 from gateway.store.budgets import Budgets
@@ -37,6 +38,7 @@ class Store:
         self.health = ProviderHealth(database)
         self.keys = Keys(database)
         self.usage = Usage(database)
+        self.anomalies = Anomalies(database)
         self.figures = Figures(database)
         self.reports = Reports(database)
 

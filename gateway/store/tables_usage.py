@@ -5,6 +5,8 @@ hour, and can be computed again at any time while the attempts are kept. Money i
 of the hour's attempts come to, adjustments that were posted later included. `hour` begins at a full
 hour of UTC; `day` is the accounting day of the attempt, of which an hour can hold two.
 
+`episodes` is what the anomaly sweep remembers: what it found and goes on.
+
 There is no unique key over the names: they are as long as callers make them, and an index page is
 not. Each hour is deleted and written whole, under a lock.
 """
@@ -94,4 +96,17 @@ usage_frozen = Table(
     Column("one", Boolean, primary_key=True, server_default="true"),
     Column("before", DateTime(timezone=True), nullable=False, server_default="-infinity"),
     CheckConstraint("one", name="usage_frozen_once"),
+)
+
+episodes = Table(
+    "episodes",
+    metadata,
+    Column("key", Text, primary_key=True),  # a digest of rule, scope and window: scopes have any length
+    Column("rule", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    words("window"),
+    Column("severity", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+    Column("told_at", DateTime(timezone=True), nullable=False),
 )

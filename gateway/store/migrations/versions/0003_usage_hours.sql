@@ -89,3 +89,16 @@ CREATE TRIGGER attempts_moved AFTER UPDATE OF at ON attempts
     FOR EACH ROW WHEN (OLD.at IS DISTINCT FROM NEW.at) EXECUTE FUNCTION curb_attempt_moved();
 
 INSERT INTO stale_hours (hour) SELECT DISTINCT date_trunc('hour', at, 'UTC') FROM attempts;
+
+-- What the anomaly sweep found and goes on. key: a digest of rule, scope and window.
+CREATE TABLE episodes (
+    key TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    "window" TEXT DEFAULT '' NOT NULL,
+    severity TEXT NOT NULL,
+    since TIMESTAMP WITH TIME ZONE NOT NULL,
+    seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    told_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (key)
+);
