@@ -31,11 +31,15 @@ _SHORTEST_SECRET = 6
 
 
 def http_client() -> httpx.AsyncClient:
-    """One pool for all channels of a process."""
+    """One pool for all channels of a process.
+
+    Without a limit on connections, so that a channel that hangs takes none from the others; what each
+    has under way is bounded by its pace and its timeout.
+    """
     return httpx.AsyncClient(
         timeout=httpx.Timeout(_SECONDS, connect=5.0),
         follow_redirects=False,
-        limits=httpx.Limits(max_connections=50, max_keepalive_connections=10),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=10),
         headers={"user-agent": "curb"},
     )
 
