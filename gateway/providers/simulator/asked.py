@@ -3,12 +3,29 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 Json = Mapping[str, Any]
 Wire = Literal["openai", "anthropic"]
+_OPENAI_FIELDS = frozenset(
+    [
+        "model",
+        "messages",
+        "tools",
+        "max_tokens",
+        "max_completion_tokens",
+        "stream",
+        "stream_options",
+        "n",
+        "temperature",
+        "stop",
+    ]
+)
+_ANTHROPIC_FIELDS = frozenset(
+    ["model", "messages", "system", "tools", "max_tokens", "stream", "temperature", "stop_sequences"]
+)
 _MAX_BREAKPOINTS = 4
 _IMAGE_TOKENS = 1024
 
@@ -63,7 +80,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request: what the scripts look at (turns, tools) and what is counted (blocks)."""
+    """A request: what the scripts look at (turns, tools) and what is counted (blocks).
+
+    passed: the fields that change nothing here; the answer says that they came, under `simulator`.
+    """
 
     wire: Wire
     model: str
@@ -74,6 +94,7 @@ class Asked:
     stream: bool
     include_usage: bool
     n: int
+    passed: Json = field(default_factory=dict)
 
     @property
     def prompt_tokens(self) -> int:
@@ -120,6 +141,7 @@ def read_openai(body: Json) -> Asked:
         stream=bool(body.get("stream")),
         include_usage=bool(options.get("include_usage")),
         n=_positive(body.get("n") or 1, "n"),
+        passed=_others(body, _OPENAI_FIELDS),
     )
 
 
@@ -148,12 +170,17 @@ def read_anthropic(body: Json) -> Asked:
         stream=bool(body.get("stream")),
         include_usage=True,
         n=1,
+        passed=_others(body, _ANTHROPIC_FIELDS),
     )
 
 
 def count(text: str) -> int:
     """Tokens of a text: four characters each. Never more than its UTF-8 bytes."""
     return -(-len(text) // 4)
+
+
+def _others(body: Json, known: frozenset[str]) -> Json:
+    return {name: value for name, value in body.items() if name not in known}
 
 
 def _messages(body: Json) -> Sequence[Json]:

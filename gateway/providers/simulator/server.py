@@ -6,7 +6,7 @@ import json
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -128,6 +128,8 @@ class Simulator:
         headers = {"x-request-id": identity, "request-id": identity}
         try:
             asked, behaviour, model = self._checked(await request.read(), dialect)
+            if betas := request.headers.get("anthropic-beta"):
+                asked = replace(asked, passed={**asked.passed, "anthropic-beta": betas})
             self._refuse_if_told(request, asked, behaviour, dialect)
         except Refused as refused:
             if refused.retry_after is not None:

@@ -81,6 +81,7 @@ class AnthropicWire:
             "model": self._row.model,
             "content": content,
             "stop_sequence": None,
+            **({"simulator": self._generation.asked.passed} if self._generation.asked.passed else {}),
         }
 
     def _open_block(self, segment: Segment) -> bytes:

@@ -26,6 +26,7 @@ class OpenAIWire:
             "id": row.id.replace("req_", "chatcmpl-"),
             "created": row.at_ms // 1000,
             "model": row.model,
+            **({"simulator": generation.asked.passed} if generation.asked.passed else {}),
         }
         self._begun: set[int] = set()
         self._call_index = -1
