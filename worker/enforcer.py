@@ -6,7 +6,6 @@ the record of runs that Temporal ended without them (terminated, timed out).
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -15,6 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.messages import EndRun
 from activities.runs import RunActivities
+from activities.signals import signal_run, workflow_of
 from gateway.errors import CurbError
 from gateway.state.authority import Authority
 from gateway.store import Store
@@ -27,7 +27,6 @@ _INTERVAL_SECONDS = 1.0
 _LEASE_MS = 3_000
 _IDLE_SECONDS = 5.0
 _DESCRIBED_AT_ONCE = 50
-_WAITS_FOR = re.compile(r"(switched|exhausted): (\S+?)(?:: | per | has |$)")
 
 _Limit = tuple[str, int | None, int]  # counter, limit, topped up
 
@@ -65,7 +64,7 @@ class Enforcer:
         await asyncio.gather(*(self._close_if_ended(run_id, steps) for run_id, steps in quiet))
 
     async def _wake_if_switched_on(self, watched: Sequence[WatchedRun]) -> None:
-        waiting = {run.id: f"kill:{scope}" for run in watched if (scope := waits_for(run, "switched"))}
+        waiting = {run.id: f"kill:{scope}" for run in watched if (scope := run.waits_for("switched"))}
         present = await self._authority.read_switches(sorted(set(waiting.values())))
         for run_id, name in waiting.items():
             if name not in present:
@@ -89,7 +88,7 @@ class Enforcer:
 
         A run that begins to wait is woken once: the limit may have been raised since it was refused.
         """
-        waiting = {run.id: scope for run in watched if (scope := waits_for(run, "exhausted"))}
+        waiting = {run.id: scope for run in watched if (scope := run.waits_for("exhausted"))}
         if not waiting:
             self._limits.clear()
             return
@@ -106,7 +105,7 @@ class Enforcer:
 
     async def _close_if_ended(self, run_id: str, steps: int) -> None:
         """Close the record of a run whose workflow is over without having said so."""
-        end = await self._ending(await self._workflow_of(run_id), run_id, steps)
+        end = await self._ending(await workflow_of(self._store, run_id), run_id, steps)
         if end is not None:
             await self._runs.end_run(end)
 
@@ -130,17 +129,8 @@ class Enforcer:
             )
         return _end(run_id, steps, found.status) if found.status in _ENDINGS else None
 
-    async def _workflow_of(self, run_id: str) -> str:
-        """The id of the workflow that makes the run's calls; mostly that is the run id."""
-        return str((await self._store.runs.get(run_id)).spec.get("workflow_id") or run_id)
-
     async def _signal(self, run_id: str, signal: str, *arguments: str) -> None:
-        handle = self._client.get_workflow_handle(await self._workflow_of(run_id))
-        try:
-            await handle.signal(signal, args=list(arguments))
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+        await signal_run(self._client, self._store, run_id, signal, *arguments)
 
 
 _ENDINGS: dict[WorkflowExecutionStatus | None, tuple[Status, str]] = {
@@ -157,12 +147,6 @@ def _end(run_id: str, steps: int, status: WorkflowExecutionStatus | None) -> End
     """The end of a workflow that has not said itself how its run ended."""
     ending, reason = _ENDINGS[status]
     return EndRun(run_id=run_id, status=ending, reason=reason, steps=steps, item=-1)
-
-
-def waits_for(run: WatchedRun, kind: str) -> str:
-    """The scope that a run waits for, '' when it waits for nothing of this kind."""
-    found = _WAITS_FOR.match(run.waiting_for)
-    return found[2] if found is not None and found[1] == kind else ""
 
 
 def _kill_names(run: WatchedRun) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Runs as the outside sees them: one row each, kept up to date by the run's activities."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,7 @@ from gateway.store.database import Database
 from gateway.store.tables import runs
 
 ENDED = ("completed", "failed", "killed", "stopped", "expired")
+_WAITS_FOR = re.compile(r"(switched|exhausted): (\S+?)(?:: | per | has |$)")
 _FILTERS = ("agent", "status", "team", "user_id", "session", "mode", "parent")
 
 
@@ -66,6 +68,11 @@ class WatchedRun:
     agent: str
     waiting_for: str
     stops_on_switch: bool
+
+    def waits_for(self, kind: str) -> str:
+        """The scope that the run waits for, '' when it waits for nothing of this kind of refusal."""
+        found = _WAITS_FOR.match(self.waiting_for)
+        return found[2] if found is not None and found[1] == kind else ""
 
 
 class Runs:
