@@ -42,7 +42,10 @@ class UserSum:
 
 @dataclass(frozen=True, slots=True)
 class RunSum:
-    """Runs of an agent that ended in one way. valued: for how many a value is known."""
+    """Runs of an agent that ended in one way. valued: for how many it is known what they would be worth.
+
+    value is that of the completed ones, which shadow mode has none of.
+    """
 
     agent: str
     mode: str
@@ -50,16 +53,26 @@ class RunSum:
     runs: int
     valued: int
     value_nano_usd: int
-    steps: int
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
-    """Attempts of which nobody knows yet what they cost: at most the bound."""
+class OpenSum:
+    """Attempts of which nobody knows yet what they cost, pending or in doubt: at most the bound."""
 
     attempts: int
     bound_nano_usd: int
     estimate_nano_usd: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSum:
+    """A scope's daily budgets of several days together. limit None: unlimited on one of them at least."""
+
+    scope: str
+    limit_nano_usd: int | None
+    spent_nano_usd: int
+    overrun_nano_usd: int = 0
+    refusals: int = 0
 
 
 class Figures:
@@ -98,11 +111,6 @@ class Figures:
         for row in rows:
             found.setdefault(row["scope"], {})[row["day"]] = row["cost_nano_usd"]
         return found
-
-    async def first_day(self) -> date | None:
-        """The first accounting day with any usage on the books."""
-        row = await self._database.row("first_day_of_usage")
-        return row["day"] if row else None
 
     async def runs(self, since: datetime, until: datetime) -> list[RunSum]:
         """Runs that ended, and the value entered for those that completed."""
@@ -143,8 +151,21 @@ class Figures:
         """Attempts that failed or are in doubt, by type and provider, most first: errors; total: all."""
         return [*await self._database.rows("error_figures", since=since, until=until, limit=limit)]
 
-    async def doubt(self, since: datetime, until: datetime) -> Doubt:
-        """What is in doubt at this moment, of attempts that began in the period."""
-        row = await self._database.row("doubt_figures", since=since, until=until)
+    async def open(self, since: datetime, until: datetime) -> OpenSum:
+        """What is not settled at this moment, of attempts that began in the period."""
+        row = await self._database.row("open_figures", since=since, until=until)
         assert row is not None, "an aggregate without GROUP BY has one row"
-        return Doubt(**row)
+        return OpenSum(**row)
+
+    async def closed_days(self, days: Sequence[str]) -> set[str]:
+        """Which of these accounting days are closed, preliminarily or for good."""
+        return {row["window_id"] for row in await self._database.rows("closed_days", days=list(days))}
+
+    async def budgets(self, days: Sequence[str]) -> list[BudgetSum]:
+        """The snapshots of these closed days, added up by scope."""
+        rows = await self._database.rows("budget_figures", days=list(days))
+        return [BudgetSum(**row) for row in rows]
+
+    async def last_reconciliation(self, until: datetime) -> Row | None:
+        """The newest: hour, at, ledger_nano_usd, invoice_nano_usd (None: none to be had), differences."""
+        return await self._database.row("last_reconciliation", until=until)

@@ -43,26 +43,23 @@ SELECT day, CASE WHEN GROUPING(agent) = 0 THEN 'agent:' || agent WHEN GROUPING(t
 FROM usage_hours WHERE day >= %(first_day)s AND day <= %(last_day)s
 GROUP BY GROUPING SETS ((day), (day, agent), (day, team))
 
--- name: first_day_of_usage
-SELECT min(day) AS day FROM usage_hours
-
 -- Money that was entered for completed tasks: the run's own tag, else its agent's value. What shadow
 -- mode would have done is worth nothing; a child has its parent's tags, and they count once.
 -- name: run_figures
 SELECT agent, mode, status, count(*) AS runs, count(worth) AS valued,
-       coalesce(sum(worth), 0)::bigint AS value_nano_usd, sum(steps)::bigint AS steps
+       coalesce(sum(worth) FILTER (WHERE status = 'completed' AND mode <> 'shadow'), 0)::bigint AS value_nano_usd
 FROM (
-    SELECT agent, mode, status, steps, CASE WHEN status = 'completed' AND mode <> 'shadow' THEN coalesce(
+    SELECT agent, mode, status, coalesce(
         CASE WHEN parent = '' AND tags ->> 'value_usd' ~ '^[0-9]{1,7}([.][0-9]{1,9})?$'
              THEN round((tags ->> 'value_usd')::numeric * 1000000000) END,
-        (spec #>> '{agent,value_per_task_nano_usd}')::numeric) END AS worth
+        (spec #>> '{agent,value_per_task_nano_usd}')::numeric) AS worth
     FROM runs WHERE ended_at >= %(since)s AND ended_at < %(until)s
 ) AS ended
 GROUP BY agent, mode, status
 
 -- name: ended_badly
 SELECT id, coalesce(nullif(spec ->> 'workflow_id', ''), id) AS workflow_id, agent, status, reason,
-       cost_nano_usd, ended_at AS at
+       cost_nano_usd, ended_at AS at, count(*) OVER () AS total
 FROM runs
 WHERE ended_at >= %(since)s AND ended_at < %(until)s AND status = ANY(%(statuses)s::text[])
 ORDER BY ended_at DESC, id LIMIT %(limit)s
@@ -112,7 +109,23 @@ WHERE at >= %(since)s AND at < %(until)s
   AND (success = false AND state <> 'refused' OR state = 'in_doubt' AND success IS NULL)
 GROUP BY 1, 2 ORDER BY errors DESC, 1, 2 LIMIT %(limit)s
 
--- name: doubt_figures
+-- What is not settled: at most the bound.
+-- name: open_figures
 SELECT count(*) AS attempts, coalesce(sum(reserved_nano_usd), 0)::bigint AS bound_nano_usd,
        coalesce(sum(estimate_nano_usd), 0)::bigint AS estimate_nano_usd
-FROM attempts WHERE state = 'in_doubt' AND at >= %(since)s AND at < %(until)s
+FROM attempts WHERE state IN ('pending', 'in_doubt') AND at >= %(since)s AND at < %(until)s
+
+-- Budgets of closed days together; days: how many of them were closed.
+-- name: budget_figures
+SELECT scope, CASE WHEN bool_and(limit_nano_usd IS NOT NULL) THEN sum(limit_nano_usd)::bigint END AS limit_nano_usd,
+       sum(spent_nano_usd)::bigint AS spent_nano_usd, sum(overrun_nano_usd)::bigint AS overrun_nano_usd,
+       sum(refusals)::bigint AS refusals
+FROM budget_windows WHERE period = 'day' AND window_id = ANY(%(days)s::text[])
+GROUP BY scope
+
+-- name: closed_days
+SELECT window_id FROM days WHERE period = 'day' AND window_id = ANY(%(days)s::text[])
+
+-- name: last_reconciliation
+SELECT hour, at, ledger_nano_usd, invoice_nano_usd, differences FROM reconciliations
+WHERE at <= %(until)s ORDER BY hour DESC LIMIT 1
