@@ -103,12 +103,18 @@ _LIST: dict[str, KnownRule] = {
         advice="Nothing is refused; cheaper tiers are taken where there are any.",
     ),
     "cost_threshold": replace(
-        _SPENDING, resolve_after_seconds=_DAY, title="{who}: {spent} spent, {limit} is the threshold"
+        _SPENDING,
+        resolve_after_seconds=_DAY,
+        title="{who}: {actual} spent in this {period}, more than {threshold}",
     ),
     "forecast_over_budget": replace(_SPENDING, resolve_after_seconds=26 * _HOUR),
-    "hourly_jump": _SPENDING,
-    "daily_sigma": replace(_SPENDING, resolve_after_seconds=_DAY),
-    "seasonal": _SPENDING,
+    "hourly_jump": replace(
+        _SPENDING, title="{agent} spent {spent} in this hour, {hour_before} in the hour before"
+    ),
+    "daily_sigma": replace(
+        _SPENDING, resolve_after_seconds=_DAY, title="{agent} has spent {spent} today, {mean} is usual"
+    ),
+    "seasonal": replace(_SPENDING, title="{agent} spent {spent} in this hour, {usual} is usual"),
     # Books
     "over_bound": replace(_MOMENT, title="{who}: a call cost {cost}, and {reserved} was held for it"),
     "dead_event": KnownRule(
@@ -127,7 +133,10 @@ _LIST: dict[str, KnownRule] = {
     ),
     "usage_unattributed": replace(_SPENDING, resolve_after_seconds=26 * _HOUR),
     "counters_differ": KnownRule(
-        "critical", advice="`curb ledger verify` shows the rows.", resolve_after_seconds=3 * _HOUR
+        "critical",
+        title="{differences} counters differ from the ledger",
+        advice="`curb ledger verify` shows the rows.",
+        resolve_after_seconds=3 * _HOUR,
     ),
     # Runs
     "human_escalation": KnownRule(
@@ -149,13 +158,24 @@ _LIST: dict[str, KnownRule] = {
     "max_steps": replace(_LOOP, title="{agent} used up its steps"),
     "max_tool_calls": replace(_LOOP, title="{agent} used up its tool calls"),
     # Providers and parts
-    "error_rate": _WATCHED,
-    "error_cascade": replace(_WATCHED, severity="critical"),
-    "provider_down": _WATCHED,
-    "model_degradation": _WATCHED,
-    "cache_hit_rate": replace(_WATCHED, resolve_after_seconds=45 * _MINUTE),
-    "success_rate": _WATCHED,
-    "redis_memory": _WATCHED,
+    "error_rate": replace(_WATCHED, title="{agent}: {error_ratio} of the calls fail"),
+    "error_cascade": replace(_WATCHED, severity="critical", title="{agents} agents fail at once"),
+    "provider_down": replace(
+        _WATCHED, title="{who} is down", advice="Calls go to other deployments, where a tier has them."
+    ),
+    "model_degradation": replace(
+        _WATCHED, title="{who} is slow: p95 {p95}", advice="Consider another deployment for its tier."
+    ),
+    "cache_hit_rate": replace(
+        _WATCHED,
+        title="Only {hit_ratio} of the calls are answered from the cache",
+        advice="Look at Redis and at the semantic index.",
+        resolve_after_seconds=45 * _MINUTE,
+    ),
+    "success_rate": replace(_WATCHED, title="Only {success_ratio} of the calls succeed"),
+    "redis_memory": replace(
+        _WATCHED, title="Redis is {used_ratio} full", advice="A full Redis stops buying, not accounting."
+    ),
     "gateway_errors": _WATCHED,
     "trace_export_lag": _WATCHED,
     "backup_failed": KnownRule("critical", resolve_after_seconds=26 * _HOUR),

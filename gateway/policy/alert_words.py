@@ -129,6 +129,8 @@ def _trimmed(decimal: str) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
+        if any(isinstance(each, Mapping) for each in value):
+            return ""  # a table; whoever wants it finds it with the alert
         shown = ", ".join(_text(each) for each in value[:_LISTED])
         return plain(f"{shown}, …" if len(value) > _LISTED else shown)
     return "" if value is None else plain(str(value))

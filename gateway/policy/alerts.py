@@ -202,7 +202,8 @@ def title(rule: str, scope: str, agent: str, evidence: Mapping[str, Any]) -> str
     except (KeyError, IndexError, AttributeError):  # evidence that lacks a number of its rule
         line = ""
     line = plain(line or f"{rule.replace('_', ' ')}: {who}")
-    return line[:1].upper() + line[1:] if line.startswith("all agents") else line
+    # Agents keep the name they have; what curb calls by its own words begins like a sentence.
+    return line if agent else line[:1].upper() + line[1:]
 
 
 def _fingerprint(event: Event, known: KnownRule, agent: str) -> str:

@@ -132,9 +132,9 @@ class Alerts:
             "end_delivery", subject=alert, state="superseded", error="", tries=0, **_key(tell)
         )
 
-    async def give_up(self, alert: str, tell: Tell) -> None:
-        """No more tries for this message."""
-        await self._database.rows("give_up_delivery", subject=alert, **_key(tell))
+    async def give_up(self, alert: str, tell: Tell, reason: str = "") -> None:
+        """No more tries for this message. reason: where no try said why."""
+        await self._database.rows("give_up_delivery", subject=alert, reason=reason, **_key(tell))
 
     # What people do and see
 

@@ -108,7 +108,7 @@ WHERE subject = %(subject)s AND kind = %(kind)s AND number = %(number)s AND chan
     AND state = 'pending'
 
 -- name: give_up_delivery
-UPDATE deliveries SET state = 'failed'
+UPDATE deliveries SET state = 'failed', error = CASE WHEN error = '' THEN %(reason)s ELSE error END
 WHERE subject = %(subject)s AND kind = %(kind)s AND number = %(number)s AND channel = %(channel)s
     AND state = 'pending'
 
