@@ -4,15 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from activities.channels import Channel
+from gateway.policy.alert_routes import AlertPolicy
+from gateway.policy.health import HealthPlan
 
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """channels: by their names in curb.yaml. temporal_ui: where people look at workflows, '' unknown."""
+    """channels: by their names in curb.yaml. temporal_ui: where people look at workflows, '' unknown.
+    alerts: who is told of what. health: which providers are looked at, and how."""
 
     channels: Mapping[str, Channel] = field(default_factory=dict)
     temporal_ui: str = ""
     namespace: str = "default"
+    alerts: AlertPolicy = AlertPolicy()
+    health: HealthPlan = HealthPlan({})
 
     def workflow_url(self, workflow_id: str) -> str:
         """A workflow in the Temporal UI; '' where no UI is known."""

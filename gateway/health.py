@@ -10,10 +10,9 @@ everybody while a kill switch is set, and a way around it for one caller would b
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Literal
 
 from gateway.calls import Call, Caller, Completion, Message, ModelRequest, Text
 from gateway.errors import StateUnavailable, StoreUnavailable
@@ -21,14 +20,14 @@ from gateway.gateway import Gateway
 from gateway.policy.health import (
     MOST_DOUBLINGS,
     Calls,
-    HealthRules,
+    HealthPlan,
     Judgement,
+    Kind,
     Probe,
     Standing,
     judge,
     needed,
 )
-from gateway.policy.money import NanoUsd, usd
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.providers.errors import ErrorKind, ProviderError
 from gateway.providers.probes import Look, Prober
@@ -49,31 +48,6 @@ _PROVIDERS_FAULT = frozenset(
 )
 _FAULTS = frozenset(kind.value for kind in _PROVIDERS_FAULT)
 _ANSWERS = frozenset(kind.value for kind in ErrorKind) - _FAULTS
-
-Kind = Literal["models", "call", "off"]
-
-
-@dataclass(frozen=True, slots=True)
-class HealthPlan:
-    """What is looked at, and what follows.
-
-    providers: how each is looked at. deployments: those with a call of their own besides. A look has
-    `tries` tries of timeout_seconds each, pause_seconds apart: shorter trouble is none.
-    switch_off: whether a provider that is down is switched off, for switch_seconds at a time. A `call`
-    buys call_tokens for the agent curb-probe, within a daily budget of its own.
-    """
-
-    providers: Mapping[str, Kind]
-    deployments: tuple[str, ...] = ()
-    rules: HealthRules = HealthRules()
-    slot_seconds: float = 30.0
-    timeout_seconds: float = 5.0
-    tries: int = 3
-    pause_seconds: float = 5.0
-    switch_off: bool = True
-    switch_seconds: float = 600.0
-    call_tokens: int = 1
-    call_budget_nano_usd: NanoUsd = usd("0.10")
 
 
 class Watch:

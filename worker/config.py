@@ -14,6 +14,7 @@ from gateway.agents import Agent, McpServer
 from gateway.config import Deployment, GatewayConfig, Provider, Tier, Velocity
 from gateway.defaults import default_config
 from gateway.errors import ConfigurationError
+from gateway.policy.health import HealthPlan
 from gateway.policy.limits import LoopRules, RunLimits
 from gateway.policy.money import NanoUsd
 from gateway.policy.scopes import Period
@@ -21,6 +22,7 @@ from worker.config_alerts import AlertsSection
 from worker.config_channels import ChannelSection
 from worker.config_checks import cross_checks
 from worker.config_errors import ConfigurationProblems, problems_of
+from worker.config_health import health_plan
 from worker.config_limits import limit_checks, limits
 from worker.config_schema import (
     AgentSection,
@@ -53,6 +55,7 @@ class Config:
     path: Path | None = None
     channels: Mapping[str, ChannelSection] = field(default_factory=dict)
     alerts: AlertsSection = AlertsSection()
+    health: HealthPlan = HealthPlan({})
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -91,6 +94,7 @@ def parse_config(text: str, name: str = FILE_NAME) -> Config:
         text,
         channels=file.alerts.channels,
         alerts=file.alerts,
+        health=health_plan(file.provider_health, gateway),
     )
 
 

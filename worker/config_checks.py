@@ -9,6 +9,7 @@ from gateway.errors import ConfigurationError
 from gateway.overlay import Overlay
 from worker.config_alerts import alert_checks
 from worker.config_errors import Path, Problem, suggestion
+from worker.config_health import health_checks
 from worker.config_schema import File
 
 
@@ -21,6 +22,7 @@ def cross_checks(file: File, gateway: GatewayConfig) -> Iterator[Problem]:
     yield from _names(file, gateway)
     yield from _mcp(file)
     yield from alert_checks(file.alerts, file.alert_rules)
+    yield from health_checks(file.provider_health, gateway)
 
 
 def _zone(file: File) -> Iterator[Problem]:

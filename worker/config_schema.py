@@ -10,6 +10,7 @@ from pydantic import AliasChoices, BeforeValidator, Field
 
 from gateway.policy.money import usd
 from worker.config_alerts import AlertsSection
+from worker.config_health import HealthSection
 from worker.config_values import (
     Amount,
     Limit,
@@ -181,3 +182,4 @@ class File(Section):
     alert_rules: tuple[AlertRule, ...] = ()
     alerts: AlertsSection = AlertsSection()
     agents: dict[Name, AgentSection] = Field(default_factory=dict)
+    provider_health: HealthSection = HealthSection()

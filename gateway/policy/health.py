@@ -10,14 +10,17 @@ fail; then a provider would go up and down for ever. So whoever falls again soon
 show twice as many good probes each time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Literal
 
+from gateway.policy.money import NanoUsd, usd
+
 Status = Literal["unknown", "up", "degraded", "down"]
 Blame = Literal["", "provider", "us"]
+Kind = Literal["models", "call", "off"]
 MOST_DOUBLINGS = 4
 
 
@@ -39,6 +42,29 @@ class HealthRules:
     min_calls: int = 5
     window_seconds: float = 120.0
     slow_ms: int = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class HealthPlan:
+    """What is looked at, and what follows.
+
+    providers: how each is looked at. deployments: those with a call of their own besides. A look has
+    `tries` tries of timeout_seconds each, pause_seconds apart: shorter trouble is none.
+    switch_off: whether a provider that is down is switched off, for switch_seconds at a time. A `call`
+    buys call_tokens for the agent curb-probe, within a daily budget of its own.
+    """
+
+    providers: Mapping[str, Kind]
+    deployments: tuple[str, ...] = ()
+    rules: HealthRules = HealthRules()
+    slot_seconds: float = 30.0
+    timeout_seconds: float = 5.0
+    tries: int = 3
+    pause_seconds: float = 5.0
+    switch_off: bool = True
+    switch_seconds: float = 600.0
+    call_tokens: int = 1
+    call_budget_nano_usd: NanoUsd = usd("0.10")
 
 
 @dataclass(frozen=True, slots=True)
