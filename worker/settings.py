@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     A server that has no address here is embedded: `curb dev` starts it (worker.stack).
     temporal_tls: None means on exactly when an API key or a certificate is given.
     max_concurrent_calls: model calls in flight per worker process. metrics_port: 0 for none. debug: the
-    command line shows tracebacks. slack_webhook_url; alert_email (addresses, by commas) and smtp_url
+    command line shows tracebacks. key_secret: what tokens of keys are kept under (gateway.tokens); None:
+    Postgres keeps one. slack_webhook_url; alert_email (addresses, by commas) and smtp_url
     (activities.channels.email says what may stand there): whom alerts reach without any configuration.
     """
 
@@ -91,6 +92,8 @@ class Settings(BaseSettings):
     debug: bool = False
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    key_secret: SecretStr | None = None
 
     slack_webhook_url: WebhookUrl | None = Field(
         default=None, validation_alias=AliasChoices("CURB_SLACK_WEBHOOK_URL", "SLACK_WEBHOOK_URL")

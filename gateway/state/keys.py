@@ -60,6 +60,7 @@ SWITCHES: tuple[str, ...] = (
     "kill:agent:*",
     "kill:provider:*",
     "kill:model:*",
+    "kill:key:*",
     "throttle:agent:*",
 )
 """Switches: they live as long as whoever set them said."""

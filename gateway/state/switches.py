@@ -9,7 +9,7 @@ from gateway.state.decisions import Decisions
 from gateway.state.values import SwitchChange
 from gateway.state.wire import switch_changes
 
-_NAME = re.compile(r"kill:global|kill:(agent|provider|model):.+|throttle:agent:.+")
+_NAME = re.compile(r"kill:global|kill:(agent|provider|model|key):.+|throttle:agent:.+")
 CUT_SECONDS = 60.0
 
 
@@ -47,8 +47,8 @@ class SwitchBoard:
     ) -> bool:
         if not _NAME.fullmatch(name):
             raise ConfigurationError(
-                f"switch {name!r}: kill:global, kill:agent:NAME, kill:provider:NAME, kill:model:NAME and "
-                "throttle:agent:NAME are the switches there are"
+                f"switch {name!r}: kill:global, kill:agent:NAME, kill:provider:NAME, kill:model:NAME, "
+                "kill:key:ID and throttle:agent:NAME are the switches there are"
             )
         ask: dict[str, object] = {"name": name, "value": value, "expires_ms": expires_ms}
         ask |= {"only_if_unset": only_if_unset, "expected": expected}

@@ -57,6 +57,8 @@ def kill_switches(opened: Opened) -> list[tuple[str, str]]:
     scopes = ["global", f"agent:{opened.agent}", f"provider:{opened.provider}", f"model:{opened.model}"]
     if opened.deployment not in ("", opened.model):
         scopes.append(f"model:{opened.deployment}")
+    if opened.key_id:
+        scopes.append(f"key:{opened.key_id}")
     return [(f"kill:{scope}", scope) for scope in scopes]
 
 

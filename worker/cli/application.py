@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from worker.cli import accounts, book, factory, launching, steering, story, switches
+from worker.cli import accounts, book, factory, keys, launching, steering, story, switches
 from worker.cli.status import INTERRUPTED, Status
 
 _DEBUG = "CURB_DEBUG"
@@ -43,6 +43,7 @@ def application() -> typer.Typer:
     app.command("costs")(accounts.costs)
     app.add_typer(book.ledger, name="ledger")
     app.add_typer(book.policy, name="policy")
+    app.add_typer(keys.app, name="keys")
     app.command("worker")(factory.worker)
     app.command("migrate")(factory.migrate)
     return app

@@ -1,7 +1,6 @@
 """curb ledger verify|resolve, curb policy check|apply|show."""
 
 import asyncio
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -182,14 +181,10 @@ async def _apply(config: "Config", *, as_json: bool) -> None:
 
 async def apply_policy(books: "Books", config: "Config", *, by: str) -> int:
     """Write the limits down, then tell the authority; returns the version that holds."""
-    from gateway.state.decisions import AdmissionClosed
+    from gateway.limits import announce_limits
 
     await books.store.budgets.apply_policy(config.limits, source=config.source, applied_by=by)
-    version, limits = await books.store.budgets.current_limits()
-    # Closed: whoever opens admission reads the limits from Postgres, where they are now.
-    with contextlib.suppress(AdmissionClosed):
-        await books.authority.apply_limits(version, limits)
-    return version
+    return await announce_limits(books.store, books.authority)
 
 
 @policy.command("show")
