@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from activities.channels import Channel
 from gateway.policy.alert_routes import AlertPolicy
 from gateway.policy.health import HealthPlan
+from gateway.policy.sweep_rules import SweepRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Supervision:
     namespace: str = "default"
     alerts: AlertPolicy = AlertPolicy()
     health: HealthPlan = HealthPlan({})
+    sweep: SweepRules = SweepRules()
 
     def workflow_url(self, workflow_id: str) -> str:
         """A workflow in the Temporal UI; '' where no UI is known."""

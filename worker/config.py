@@ -18,7 +18,9 @@ from gateway.policy.health import HealthPlan
 from gateway.policy.limits import LoopRules, RunLimits
 from gateway.policy.money import NanoUsd
 from gateway.policy.scopes import Period
+from gateway.policy.sweep_rules import SweepRules
 from worker.config_alerts import AlertsSection
+from worker.config_anomalies import sweep_rules
 from worker.config_channels import ChannelSection
 from worker.config_checks import cross_checks
 from worker.config_errors import ConfigurationProblems, problems_of
@@ -56,6 +58,7 @@ class Config:
     channels: Mapping[str, ChannelSection] = field(default_factory=dict)
     alerts: AlertsSection = AlertsSection()
     health: HealthPlan = HealthPlan({})
+    sweep: SweepRules = SweepRules()
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -95,6 +98,7 @@ def parse_config(text: str, name: str = FILE_NAME) -> Config:
         channels=file.alerts.channels,
         alerts=file.alerts,
         health=health_plan(file.provider_health, gateway),
+        sweep=sweep_rules(file.anomalies, file.alert_rules),
     )
 
 

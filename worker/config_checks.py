@@ -8,6 +8,7 @@ from gateway.config import GatewayConfig
 from gateway.errors import ConfigurationError
 from gateway.overlay import Overlay
 from worker.config_alerts import alert_checks
+from worker.config_anomalies import anomaly_checks
 from worker.config_errors import Path, Problem, suggestion
 from worker.config_health import health_checks
 from worker.config_schema import File
@@ -23,6 +24,7 @@ def cross_checks(file: File, gateway: GatewayConfig) -> Iterator[Problem]:
     yield from _mcp(file)
     yield from alert_checks(file.alerts, file.alert_rules)
     yield from health_checks(file.provider_health, gateway)
+    yield from anomaly_checks(file.anomalies, file.alert_rules)
 
 
 def _zone(file: File) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from pydantic import AliasChoices, BeforeValidator, Field
 
 from gateway.policy.money import usd
 from worker.config_alerts import AlertsSection
+from worker.config_anomalies import AnomaliesSection
 from worker.config_health import HealthSection
 from worker.config_values import (
     Amount,
@@ -50,10 +51,12 @@ class DeploymentSection(Section):
 
 
 class TierSection(Section):
-    """Deployments in order of preference, and what a day of them may cost (soft)."""
+    """Deployments in order of preference, what a day of them may cost (soft), and the output limit of
+    requests that set none."""
 
     deployments: tuple[str, ...] = Field(default=(), min_length=1)
     daily_budget: Limit = None
+    max_output_tokens: int | None = Field(default=None, gt=0)
 
 
 class BudgetSection(Section):
@@ -181,5 +184,6 @@ class File(Section):
     user_limits: dict[str, Budget] = Field(default_factory=dict)
     alert_rules: tuple[AlertRule, ...] = ()
     alerts: AlertsSection = AlertsSection()
-    agents: dict[Name, AgentSection] = Field(default_factory=dict)
     provider_health: HealthSection = HealthSection()
+    anomalies: AnomaliesSection = AnomaliesSection()
+    agents: dict[Name, AgentSection] = Field(default_factory=dict)

@@ -3,22 +3,64 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from activities.alerts import AlertActivities
 from activities.channels import Channel
 from activities.dependencies import Dependencies
+from activities.health import HealthActivities
+from activities.reset import ResetActivities
 from activities.supervision import Supervision
+from activities.sweep import SweepActivities
+from worker.alerting import alerts_here
 from worker.config import Config
 from worker.settings import Settings
+from workflows.alert import Alert
+from workflows.anomaly_sweep import AnomalySweep
+from workflows.daily_reset import DailyReset
+from workflows.provider_health import ProviderHealth
 
-WORKFLOWS: tuple[type, ...] = ()
+WORKFLOWS: tuple[type, ...] = (
+    Alert,
+    AnomalySweep,
+    DailyReset,
+    ProviderHealth,
+)
 
 
 def activities(dependencies: Dependencies, supervision: Supervision) -> list[Callable[..., Any]]:
     """Everything that the workflows of supervision may ask for."""
-    return []
+    health = HealthActivities(dependencies, supervision)
+    alerts = AlertActivities(dependencies, supervision)
+    reset = ResetActivities(dependencies, supervision)
+    sweep = SweepActivities(dependencies, supervision)
+    return [
+        alerts.look_at_alert,
+        alerts.tell,
+        alerts.give_up_telling,
+        alerts.note_word,
+        health.probe_providers,
+        health.judge_providers,
+        reset.plan_reset,
+        reset.reopen,
+        reset.close_books,
+        reset.record_reset,
+        sweep.sweep,
+        sweep.tell_sweep_failure,
+        sweep.tell_sweep_recovery,
+    ]
 
 
 def supervision(
     config: Config, settings: Settings, namespace: str, temporal_ui: str, channels: Mapping[str, Channel]
 ) -> Supervision:
-    """What supervision works by in this process."""
-    return Supervision(channels=channels, temporal_ui=temporal_ui, namespace=namespace)
+    """What supervision works by in this process.
+
+    Raises ConfigurationError for alerts that are routed to a channel which is not there.
+    """
+    return Supervision(
+        channels=channels,
+        temporal_ui=temporal_ui,
+        namespace=namespace,
+        alerts=alerts_here(config, channels),
+        health=config.health,
+        sweep=config.sweep,
+    )

@@ -12,7 +12,8 @@ Name = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A finding that goes on. seen_at: the last time it was found; told_at: the last time it was told."""
+    """A finding that goes on. seen_at: the last time it was found; told_at: the last time it was told.
+    acted: whether what is configured for it was done; it is done once."""
 
     rule: str
     scope: str
@@ -21,6 +22,7 @@ class Episode:
     since: datetime
     seen_at: datetime
     told_at: datetime
+    acted: bool = False
 
     @property
     def name(self) -> Name:
@@ -28,19 +30,19 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A finding to be told. begins: of a new episode, or of one that has become worse."""
+class Found:
+    """A finding that holds. tell: now. act: what is configured for it has not been done yet."""
 
     finding: Finding
-    begins: bool
+    tell: bool
+    act: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one sweep comes to. quiet: found again, and told not long ago. over: found no longer."""
+    """What one sweep comes to. over: episodes that are found no longer."""
 
-    told: Sequence[Told]
-    quiet: Sequence[Finding]
+    found: Sequence[Found]
     over: Sequence[Episode]
 
 
@@ -65,18 +67,22 @@ def plan(
     """
     going_on = {episode.name: episode for episode in episodes}
     found = {name_of(finding): finding for finding in findings}
-    told, quiet = [], []
-    for name, finding in found.items():
-        episode = going_on.get(name)
-        begins = episode is None or (finding.severity == "critical" and episode.severity != "critical")
-        if episode is None or begins or at - episode.told_at >= timedelta(seconds=remind_seconds):
-            told.append(Told(finding, begins))
-        else:
-            quiet.append(finding)
+    remind = timedelta(seconds=remind_seconds)
     over = [
         episode
         for name, episode in going_on.items()
         if name not in found
         and at - episode.seen_at >= timedelta(seconds=rest_seconds.get(episode.rule, default_rest_seconds))
     ]
-    return Plan(told, quiet, over)
+    return Plan([_found(finding, going_on.get(name), at, remind) for name, finding in found.items()], over)
+
+
+def _found(finding: Finding, episode: Episode | None, at: datetime, remind: timedelta) -> Found:
+    if episode is None:
+        return Found(finding, tell=True, act=finding.acts)
+    worse = finding.severity == "critical" and episode.severity != "critical"
+    return Found(
+        finding,
+        tell=worse or at - episode.told_at >= remind,
+        act=finding.acts and not episode.acted,
+    )

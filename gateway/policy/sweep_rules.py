@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 from gateway.policy.anomaly import DailySigma, Finding, HourlyJump, Seasonal
@@ -20,7 +19,7 @@ from gateway.policy.money import format_usd
 
 Action = Literal["notify", "throttle", "kill"]
 _HOUR = 3_600.0
-_REST = MappingProxyType({"hourly_jump": _HOUR, "daily_sigma": _HOUR, "seasonal": _HOUR})
+_REST = (("hourly_jump", _HOUR), ("daily_sigma", _HOUR), ("seasonal", _HOUR))
 SWITCH_PREFIX = "auto:anomaly:"
 
 
@@ -50,7 +49,7 @@ class SweepRules:
     thresholds: tuple[CostThreshold, ...] = DEFAULT_THRESHOLDS
     reactions: Mapping[str, Reaction] = field(default_factory=dict)
     remind_seconds: float = 300.0
-    rest_seconds: Mapping[str, float] = _REST
+    rest_seconds: Mapping[str, float] = field(default_factory=lambda: dict(_REST))
 
 
 @dataclass(frozen=True, slots=True)

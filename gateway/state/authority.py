@@ -243,6 +243,12 @@ class Authority(SwitchBoard, Outbox, EpochKeeper):
         spent, held, in_doubt, velocity = map(int, reply[2:6])
         return AgentUse(agent, limit, spent, held, in_doubt, velocity, window)
 
+    async def server_memory(self) -> tuple[int, int]:
+        """Bytes that Redis uses, and the most that it may (0: no limit), as it says itself."""
+        redis = self._connection.redis
+        said = await self._connection.call(lambda: redis.info("memory"))
+        return int(said.get("used_memory", 0)), int(said.get("maxmemory", 0))
+
     # The order of decisions
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from gateway.policy.anomaly import DayBefore, Spending
+from gateway.policy.anomaly import DayBefore, Finding, Spending
 from gateway.policy.anomaly_calls import Durations, Outcomes
 from gateway.policy.cost_thresholds import CostThreshold, SpendPeriod, Spent, least_amount
 from gateway.policy.episodes import Episode
@@ -88,19 +88,18 @@ class Anomalies:
         """What was found and goes on."""
         return [Episode(**row) for row in await self._database.rows("episodes")]
 
-    async def found(
-        self, rule: str, scope: str, window: str, *, severity: str, moment: Moment, told: bool
-    ) -> None:
-        """Remember that a finding holds at the moment; told: and that it was told."""
+    async def found(self, finding: Finding, moment: Moment, *, told: bool, acted: bool) -> None:
+        """Remember that a finding holds at the moment; told, acted: what was done about it now."""
         await self._database.rows(
             "put_episode",
-            key=episode_key(rule, scope, window),
-            rule=rule,
-            scope=scope,
-            window=window,
-            severity=severity,
+            key=episode_key(finding.rule, finding.scope, finding.window),
+            rule=finding.rule,
+            scope=finding.scope,
+            window=finding.window,
+            severity=finding.severity,
             at=moment.now,
             told=told,
+            acted=acted,
         )
 
     async def ended(self, episode: Episode) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy import (
     Text,
 )
 
-from gateway.store.columns import count, metadata, nano, words
+from gateway.store.columns import count, flag, metadata, nano, words
 
 DIMENSIONS = (
     "agent", "deployment", "provider", "model", "tier", "team", "feature", "application", "endpoint",
@@ -109,4 +109,5 @@ episodes = Table(
     Column("since", DateTime(timezone=True), nullable=False),
     Column("seen_at", DateTime(timezone=True), nullable=False),
     Column("told_at", DateTime(timezone=True), nullable=False),
+    flag("acted"),
 )

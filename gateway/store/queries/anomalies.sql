@@ -123,16 +123,18 @@ WHERE at > %(now)s::timestamptz - make_interval(secs => %(window_seconds)s) AND 
   AND success
 
 -- name: episodes
-SELECT rule, scope, "window", severity, since, seen_at, told_at FROM episodes ORDER BY rule, scope, "window"
+SELECT rule, scope, "window", severity, since, seen_at, told_at, acted FROM episodes
+ORDER BY rule, scope, "window"
 
 -- name: put_episode
-INSERT INTO episodes (key, rule, scope, "window", severity, since, seen_at, told_at)
-VALUES (%(key)s, %(rule)s, %(scope)s, %(window)s, %(severity)s, %(at)s, %(at)s, %(at)s)
+INSERT INTO episodes (key, rule, scope, "window", severity, since, seen_at, told_at, acted)
+VALUES (%(key)s, %(rule)s, %(scope)s, %(window)s, %(severity)s, %(at)s, %(at)s, %(at)s, %(acted)s)
 ON CONFLICT (key) DO UPDATE SET
     severity = CASE WHEN episodes.severity = 'critical' THEN 'critical' ELSE excluded.severity END,
     since = least(episodes.since, excluded.since),
     seen_at = greatest(episodes.seen_at, excluded.seen_at),
-    told_at = CASE WHEN %(told)s THEN greatest(episodes.told_at, excluded.told_at) ELSE episodes.told_at END
+    told_at = CASE WHEN %(told)s THEN greatest(episodes.told_at, excluded.told_at) ELSE episodes.told_at END,
+    acted = episodes.acted OR excluded.acted
 
 -- name: end_episode
 DELETE FROM episodes WHERE key = %(key)s
