@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -37,6 +38,10 @@ _NTFY_PACE = (1.0, 10)
 _PAGER_PACE = (0.5, 10)
 _WEBHOOK_PACE = (0.1, 20)
 _EMAIL_PACE = (1.0, 10)
+_LACKING = {
+    "slack": "set CURB_SLACK_WEBHOOK_URL to the URL of an incoming webhook",
+    "email": "set CURB_ALERT_EMAIL to addresses and CURB_SMTP_URL to smtp://user:password@host:port",
+}
 _NO_SERVER = "set CURB_SMTP_URL to smtp://user:password@host:port, or write smtp_env"
 
 
@@ -62,6 +67,18 @@ def channels_of(
     """
     made = {name: channel_of(name, spec, settings, client) for name, spec in specs.items()}
     return built_in(settings, client) | made
+
+
+def one_channel(
+    name: str, specs: Mapping[str, ChannelSection], settings: Settings, client: httpx.AsyncClient
+) -> Channel:
+    """The channel of this name alone. Raises ConfigurationError that says what it lacks."""
+    if name in specs:
+        return channel_of(name, specs[name], settings, client)
+    found = built_in(settings, client).get(name)
+    if found is None:
+        raise ConfigurationError(f"{name}: {_LACKING.get(name, 'there is no such channel')}")
+    return found
 
 
 def built_in(settings: Settings, client: httpx.AsyncClient) -> dict[str, Channel]:
@@ -145,8 +162,8 @@ class _Secrets:
     def url(self, field: str) -> str:
         value = self.text(field)
         try:
-            usable = httpx.URL(value)
-        except httpx.InvalidURL as error:
+            usable, _ = httpx.URL(value), urlsplit(value)
+        except (httpx.InvalidURL, ValueError) as error:
             raise self._unusable(field, "is no URL") from error
         if usable.scheme not in ("http", "https") or not usable.host:
             raise self._unusable(field, "must be a URL that begins with https:// or http://")

@@ -157,6 +157,11 @@ def channel_names(channels: Mapping[str, ChannelSection]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*channels, *BUILT_IN)))
 
 
+def channel_type(name: str, channels: Mapping[str, ChannelSection]) -> str:
+    """slack, ntfy, pagerduty, email, webhook or log."""
+    return str(getattr(channels[name], "type", "")) if name in channels else name
+
+
 def takes_reports(name: str, channels: Mapping[str, ChannelSection]) -> bool:
     """Whether a report may go there: a pager takes none."""
-    return not isinstance(channels.get(name), PagerDutySection)
+    return channel_type(name, channels) != "pagerduty"

@@ -13,17 +13,21 @@ from pathlib import Path
 from typing import Literal
 
 import psycopg
+from httpx import AsyncClient
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.channels.post import http_client
 from gateway.config import Provider
 from gateway.errors import ConfigurationError, CurbError
 from gateway.state.connection import Connection
 from gateway.store.database import conninfo
 from gateway.store.migrate import pending
+from worker.channels import channel_of
 from worker.config import FILE_NAME, load_config
+from worker.config_channels import ChannelSection, channel_type
 from worker.settings import Settings, load_settings, masked, unknown_variables
 from worker.stack import Stack, StackError, StackRecord, accounts, postgres, temporal_binary, valkey
 from worker.stack.temporal import SEARCH_ATTRIBUTES
@@ -70,6 +74,7 @@ async def examine(directory: Path | None = None) -> list[Finding]:
     return [
         *findings,
         *_configuration(settings),
+        *await _channels(settings),
         _stack(directory or settings.data_dir, running),
         *(finding for group in servers for finding in group),
     ]
@@ -104,6 +109,34 @@ def _configuration(settings: Settings) -> list[Finding]:
     else:
         found = Finding("configuration", "ok", f"{config.path}: {len(config.agents)} agents")
     return [found, *(_key(each) for each in config.gateway.providers.values())]
+
+
+async def _channels(settings: Settings) -> list[Finding]:
+    """How people are told: every channel of curb.yaml, and what is half set in the environment."""
+    try:
+        specs = load_config(settings.config).channels
+    except ConfigurationError:
+        return []  # told already
+    async with http_client() as client:
+        findings = [_channel(name, spec, settings, client) for name, spec in specs.items()]
+    if settings.alert_email and settings.smtp_url is None:
+        detail = "CURB_ALERT_EMAIL is set, and no server to send by"
+        findings.append(Finding("channel email", "warning", detail, "set CURB_SMTP_URL too"))
+    mailed = any(channel_type(name, specs) == "email" for name in specs)
+    if settings.smtp_url is not None and not settings.alert_email and not mailed:
+        detail = "CURB_SMTP_URL is set, and nobody to send to"
+        findings.append(Finding("channel email", "warning", detail, "set CURB_ALERT_EMAIL too"))
+    return findings
+
+
+def _channel(name: str, spec: ChannelSection, settings: Settings, client: AsyncClient) -> Finding:
+    kind = channel_type(name, {name: spec})
+    try:
+        channel_of(name, spec, settings, client)
+    except ConfigurationError as error:
+        remedy = "a worker with role supervision does not start without it"
+        return Finding(f"channel {name}", "warning", str(error), remedy)
+    return Finding(f"channel {name}", "ok", f"{kind}; `curb alerts test {name}` tries it")
 
 
 def _key(provider: Provider) -> Finding:

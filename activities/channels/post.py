@@ -167,7 +167,10 @@ def _named(document: Any) -> Iterator[str]:
 
 def _parts(value: str) -> Iterator[str]:
     yield value
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # a secret that only looks like a URL
+        return
     if not parts.netloc:
         return
     yield f"{parts.path}?{parts.query}" if parts.query else parts.path

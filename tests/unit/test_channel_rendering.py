@@ -17,7 +17,7 @@ from activities.channels.email_html import html_document
 from activities.channels.email_message import composed
 from activities.channels.ntfy import ntfy_message, topic_of
 from activities.channels.pagerduty import dedup_key, pagerduty_event
-from activities.channels.post import encoded, spoken
+from activities.channels.post import encoded, redacted, secrets_in, spoken
 from activities.channels.slack import slack_message
 from activities.channels.webhook import webhook_document
 from activities.channels.words import (
@@ -308,3 +308,8 @@ def test_an_urgent_e_mail_says_so() -> None:
     assert mail["Subject"] == "[critical] research-bot spends $16.20 in 5 minutes"
     assert mail["From"] == "curb <curb@example.org>"
     assert (mail["Importance"], mail["Auto-Submitted"]) == ("high", "auto-generated")
+
+
+@pytest.mark.parametrize("secret", ["secret//[b", "https://[half", "smtp://u:p@h", "p\u00e4ss//w"])
+def test_any_text_can_be_a_secret(secret: str) -> None:
+    assert secret not in redacted(f"is {secret} right?", secrets_in([secret]))
