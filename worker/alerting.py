@@ -25,6 +25,7 @@ from gateway.state.authority import Authority
 from gateway.store import Store, StoreRejected
 from worker.config import Config
 from worker.config_alerts import alert_policy, channels_asked_for
+from worker.config_channels import channel_type
 from worker.config_errors import dotted
 from worker.wiring import Parts
 from workflows.queues import SUPERVISION
@@ -32,7 +33,7 @@ from workflows.queues import SUPERVISION
 log = structlog.get_logger(__name__)
 
 _INTERVAL_SECONDS = 0.5
-_LEASE_MS = 3_000
+_LEASE_MS = 1_500  # two who lead for a moment do no harm
 _BATCH = 200
 _BATCHES_PER_ROUND = 10
 _FOLLOWED_AT_ONCE = 20
@@ -156,10 +157,7 @@ def alerts_here(config: Config, channels: Mapping[str, Channel]) -> AlertPolicy:
     for path, name in channels_asked_for(config.alerts, config.alert_rules):
         if channels and name not in channels:
             raise ConfigurationError(f"{dotted(path)}: there is no channel {name} here; {_remedy(name)}")
-    kinds = {
-        name: str(getattr(config.channels[name], "type", "")) if name in config.channels else name
-        for name in channels
-    }
+    kinds = {name: channel_type(name, config.channels) for name in channels}
     return alert_policy(config.alerts, kinds, config.gateway.timezone)
 
 

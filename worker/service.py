@@ -1,7 +1,8 @@
 """One worker process: Temporal workers of the roles asked for, and the upkeep that every process shares.
 
 Upkeep is the drainer (outbox to ledger), the rebuilder (epochs), the monitor (switches, lapsed
-holds), the enforcer (runs that wait) and /metrics. Each of them may run in many processes.
+holds), the enforcer (runs that wait), the dispatcher (events that people are told of, in processes
+that supervise) and /metrics. Each of them may run in many processes.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from activities.toolbox import Toolbox
 from gateway.agents import Agent
 from gateway.errors import ConfigurationError
 from gateway.state.monitor import Monitor
+from worker.alerting import dispatcher
 from worker.channels import open_channels
 from worker.config import Config
 from worker.enforcer import Enforcer, every
@@ -75,7 +77,11 @@ async def serve(
             max_concurrent_calls=settings.max_concurrent_calls,
             graceful_seconds=settings.shutdown_seconds,
         )
-        async with _upkeep(client, parts, RunActivities(deps), config, agents), _metrics(settings, parts):
+        watches = supervise and "supervision" in roles
+        async with (
+            _upkeep(client, parts, RunActivities(deps), config, agents, watches=watches),
+            _metrics(settings, parts),
+        ):
             await asyncio.gather(*(worker.__aenter__() for worker in workers))
             log.info("worker ready", roles=list(roles), agents=sorted(agents), process_id=parts.process_id)
             if on_ready is not None:
@@ -96,7 +102,13 @@ def _channels(
 
 @contextlib.asynccontextmanager
 async def _upkeep(
-    client: Client, parts: Parts, runs: RunActivities, config: Config, agents: dict[str, Agent]
+    client: Client,
+    parts: Parts,
+    runs: RunActivities,
+    config: Config,
+    agents: dict[str, Agent],
+    *,
+    watches: bool,
 ) -> AsyncIterator[None]:
     """Run the upkeep beside the block. The budgets are open when the block begins."""
     names = switch_names(config, agents)
@@ -110,6 +122,8 @@ async def _upkeep(
             _task(enforcer.run, "enforcer"),
             _task(lambda: every(1.0, _Lag(parts).measure, "lag"), "lag"),
         ]
+        if watches:
+            tasks.append(_task(dispatcher(client, parts, agents).run, "alerts"))
         yield
     finally:
         await parts.gateway.close()

@@ -18,7 +18,7 @@ from gateway.policy.periods import Calendar
 from gateway.policy.scopes import Period
 
 AlertStatus = Literal["firing", "acknowledged", "resolved"]
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # without i, l, o and u, which read like others
+ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # without i, l, o and u, which read like others
 _ID_LETTERS = 8
 _BY_HAND = re.compile(r"manual:([^:]*):?(.*)", re.DOTALL)
 _CAUSES = {
@@ -189,7 +189,7 @@ def alert_id(sighting: Sighting) -> str:
     """A name for the alert that begins with this sighting: short, and read aloud without doubt."""
     text = f"{sighting.fingerprint}\n{sighting.key}\n{sighting.at.isoformat()}"
     number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
-    return "".join(_ALPHABET[(number >> (5 * place)) & 31] for place in range(_ID_LETTERS))
+    return "".join(ID_ALPHABET[(number >> (5 * place)) & 31] for place in range(_ID_LETTERS))
 
 
 def title(rule: str, scope: str, agent: str, evidence: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from worker.cli import accounts, book, factory, keys, launching, steering, story, switches
+from worker.cli import accounts, alerts, book, factory, keys, launching, steering, story, switches
 from worker.cli.status import INTERRUPTED, Status
 
 _DEBUG = "CURB_DEBUG"
@@ -39,6 +39,7 @@ def application() -> typer.Typer:
     for decide in (steering.answer, steering.approve, steering.deny):
         app.command(decide.__name__)(decide)
     app.add_typer(switches.app, name="switch")
+    app.add_typer(alerts.app, name="alerts")
     app.command("budgets")(accounts.budgets)
     app.command("costs")(accounts.costs)
     app.add_typer(book.ledger, name="ledger")
