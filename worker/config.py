@@ -17,6 +17,7 @@ from gateway.errors import ConfigurationError
 from gateway.policy.health import HealthPlan
 from gateway.policy.limits import LoopRules, RunLimits
 from gateway.policy.money import NanoUsd
+from gateway.policy.retention import RetentionPolicy
 from gateway.policy.scopes import Period
 from gateway.policy.sweep_rules import SweepRules
 from worker.config_alerts import AlertsSection
@@ -26,6 +27,8 @@ from worker.config_checks import cross_checks
 from worker.config_errors import ConfigurationProblems, problems_of
 from worker.config_health import health_plan
 from worker.config_limits import limit_checks, limits
+from worker.config_retention import retention_policy
+from worker.config_schedules import ScheduleChange, schedule_changes
 from worker.config_schema import (
     AgentSection,
     AlertRule,
@@ -58,6 +61,8 @@ class Config:
     channels: Mapping[str, ChannelSection] = field(default_factory=dict)
     alerts: AlertsSection = AlertsSection()
     health: HealthPlan = HealthPlan({})
+    schedules: Mapping[str, ScheduleChange] = field(default_factory=dict)
+    retention: RetentionPolicy = RetentionPolicy()
     sweep: SweepRules = SweepRules()
 
 
@@ -99,6 +104,8 @@ def parse_config(text: str, name: str = FILE_NAME) -> Config:
         alerts=file.alerts,
         health=health_plan(file.provider_health, gateway),
         sweep=sweep_rules(file.anomalies, file.alert_rules),
+        schedules=schedule_changes(file.schedules),
+        retention=retention_policy(file.retention),
     )
 
 

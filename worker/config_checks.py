@@ -11,6 +11,8 @@ from worker.config_alerts import alert_checks
 from worker.config_anomalies import anomaly_checks
 from worker.config_errors import Path, Problem, suggestion
 from worker.config_health import health_checks
+from worker.config_retention import retention_checks
+from worker.config_schedules import schedule_checks
 from worker.config_schema import File
 
 
@@ -25,6 +27,8 @@ def cross_checks(file: File, gateway: GatewayConfig) -> Iterator[Problem]:
     yield from alert_checks(file.alerts, file.alert_rules)
     yield from health_checks(file.provider_health, gateway)
     yield from anomaly_checks(file.anomalies, file.alert_rules)
+    yield from schedule_checks(file.schedules)
+    yield from retention_checks(file.retention)
 
 
 def _zone(file: File) -> Iterator[Problem]:

@@ -12,6 +12,8 @@ from gateway.policy.money import usd
 from worker.config_alerts import AlertsSection
 from worker.config_anomalies import AnomaliesSection
 from worker.config_health import HealthSection
+from worker.config_retention import RetentionSection
+from worker.config_schedules import Schedule
 from worker.config_values import (
     Amount,
     Limit,
@@ -186,4 +188,6 @@ class File(Section):
     alerts: AlertsSection = AlertsSection()
     provider_health: HealthSection = HealthSection()
     anomalies: AnomaliesSection = AnomaliesSection()
+    schedules: dict[str, Schedule] = Field(default_factory=dict)
+    retention: RetentionSection = RetentionSection()
     agents: dict[Name, AgentSection] = Field(default_factory=dict)

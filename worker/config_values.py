@@ -37,6 +37,10 @@ def _seconds(written: object) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
+def _kept(written: object) -> float | None:
+    return None if written == "keep" else _seconds(written)
+
+
 def _ratio(written: object) -> float:
     text = str(written)
     try:
@@ -70,6 +74,8 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Amount = Annotated[NanoUsd, BeforeValidator(_amount)]
 Limit = Annotated[NanoUsd | None, BeforeValidator(_amount_or_unlimited)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
+Kept = Annotated[float | None, BeforeValidator(_kept)]
+"""For how long, in seconds; `keep` is for ever."""
 Ratio = Annotated[float, BeforeValidator(_ratio)]
 Threshold = Annotated[int, BeforeValidator(_off_is_zero), Field(ge=0)]
 Switchable = Annotated[float, BeforeValidator(lambda written: _ratio(_off_is_zero(written)))]
