@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from activities.channels import Attachment, Message
 from activities.channels.email_html import html_document
@@ -19,6 +20,7 @@ from activities.channels.ntfy import ntfy_message, topic_of
 from activities.channels.pagerduty import dedup_key, pagerduty_event
 from activities.channels.post import encoded, redacted, secrets_in, spoken
 from activities.channels.slack import slack_message
+from activities.channels.stdout import Log
 from activities.channels.webhook import webhook_document
 from activities.channels.words import (
     delivery_id,
@@ -313,3 +315,25 @@ def test_an_urgent_e_mail_says_so() -> None:
 @pytest.mark.parametrize("secret", ["secret//[b", "https://[half", "smtp://u:p@h", "p\u00e4ss//w"])
 def test_any_text_can_be_a_secret(secret: str) -> None:
     assert secret not in redacted(f"is {secret} right?", secrets_in([secret]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "level"),
+    [("firing", "critical", "error"), ("repeated", "warning", "warning"), ("resolved", "critical", "info")],
+)
+async def test_the_log_gets_one_line_as_loud_as_the_severity(kind: str, severity: str, level: str) -> None:
+    with capture_logs() as lines:
+        await Log().send(message(kind=kind, severity=severity))
+    assert lines == [
+        {
+            "event": "alert",
+            "log_level": level,
+            "kind": kind,
+            "severity": severity,
+            "title": FIRING.title,
+            "text": "The agent is paused for 10 minutes. Nothing of its work is lost.",
+            "key": "alert:0042",
+            "fields": dict(FIRING.fields),
+            "links": [url for _, url in FIRING.links],
+        }
+    ]
