@@ -4,13 +4,20 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.policy.money import NanoUsd, usd
+from gateway.policy.rate_limits import RateLimits
 
 FamilyName = Literal["openai", "anthropic"]
+UsageApi = Literal["", "openai", "anthropic"]
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Where requests go. api_key_env names the environment variable that holds the key."""
+    """Where requests go. api_key_env names the environment variable that holds the key.
+
+    usage_api: who tells what was used, at usage_url, to whoever has the key of usage_key_env or
+    usage_key_file ('' or no key: nobody). usage_api_key_id: the provider's id of the key that curb calls
+    with, to count that one alone. exclusive_key: nobody but curb uses what is counted.
+    """
 
     name: str
     family: FamilyName
@@ -18,6 +25,12 @@ class Provider:
     api_key_env: str = ""
     api_key_file: str = ""
     invoice_url: str = ""  # the simulator's GET /invoice; '' where usage is not to be had
+    usage_api: UsageApi = ""
+    usage_url: str = ""
+    usage_key_env: str = ""
+    usage_key_file: str = ""
+    usage_api_key_id: str = ""
+    exclusive_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +95,7 @@ class GatewayConfig:
     day_start_seconds: int = 0
     downgrade_at_ratio: float = 0.80
     velocity: Velocity = field(default_factory=Velocity)
+    rate_limits: RateLimits = field(default_factory=RateLimits)
     lease_seconds: float = 5.0
     lease_grace_seconds: float = 2.0
     outbox_max: int = 100_000

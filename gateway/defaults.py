@@ -55,8 +55,24 @@ def default_tiers() -> tuple[Tier, ...]:
 def default_providers() -> tuple[Provider, ...]:
     """Return where requests go and which environment variable holds the key."""
     return (
-        Provider("anthropic", "anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
-        Provider("openai", "openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+        Provider(
+            "anthropic",
+            "anthropic",
+            "https://api.anthropic.com",
+            "ANTHROPIC_API_KEY",
+            usage_api="anthropic",
+            usage_url="https://api.anthropic.com",
+            usage_key_env="ANTHROPIC_ADMIN_KEY",
+        ),
+        Provider(
+            "openai",
+            "openai",
+            "https://api.openai.com/v1",
+            "OPENAI_API_KEY",
+            usage_api="openai",
+            usage_url="https://api.openai.com/v1",
+            usage_key_env="OPENAI_ADMIN_KEY",
+        ),
         Provider(
             "google",
             "openai",

@@ -19,8 +19,9 @@ from gateway.calls import Settlement
 from gateway.errors import StateUnavailable
 from gateway.events import Event, Opened
 from gateway.policy.scopes import Period, Window
+from gateway.settling import Settler
 from gateway.state.authority import Authority, BudgetState
-from gateway.store import AttemptRow, Booked, Store, settlement_of
+from gateway.store import AttemptRow, Booked, Store
 from gateway.store.days import WindowSum, suffix
 from gateway.usage import TOKENS, SimulatorInvoice, UsageRow, UsageSource, UsageUnavailable, invoice_of
 
@@ -89,7 +90,7 @@ async def verify(
 
     Raises StateUnavailable, StoreUnavailable, UsageUnavailable.
     """
-    report = Report(undrained=await _drained(authority, drain_seconds))
+    report = Report(undrained=await drained(authority, drain_seconds))
     await _compare_counters(authority, store, report)
     if usage is not None:
         await _compare_invoice(authority, store, usage, report)
@@ -112,7 +113,7 @@ async def compare_window(
     await _must_be_open(authority)
     for check in range(CHECKS + 1):
         if check:
-            await _drained(authority, 1.0)
+            await drained(authority, 1.0)
         sums = await store.days.sums(period, window)
         found = _differences(_amounts(await authority.budgets(suffix(period, window))), _amounts(sums))
         if not found:
@@ -138,19 +139,19 @@ async def resolve(
     Raises StateUnavailable, StoreUnavailable, UsageUnavailable; running it again goes on.
     """
     resolver = _Resolver(authority, store, Report())
-    await _drained(authority, drain_seconds)
+    await drained(authority, drain_seconds)
     await resolver.doubt_the_lost()
     if usage is None:
         await resolver.settle_at_estimates(estimate_after_seconds)
     else:
         await resolver.follow_invoice(usage, min_age_seconds, drain_seconds)
         await resolver.settle_at_estimates(estimate_after_seconds, besides=usage)
-    await _drained(authority, drain_seconds)
-    await resolver.book_what_redis_had_closed()
+    await drained(authority, drain_seconds)
+    await resolver.settler.book_what_redis_had_closed()
     report = await verify(authority, store, usage, drain_seconds=drain_seconds)
     done = resolver.report
-    report.settled, report.adjusted, report.adopted = done.settled, done.adjusted, done.adopted
-    report.left_open = done.left_open
+    report.settled, report.adjusted = resolver.settler.settled, resolver.settler.adjusted
+    report.adopted, report.left_open = done.adopted, done.left_open
     return report
 
 
@@ -161,7 +162,7 @@ class _Resolver:
         self._authority = authority
         self._store = store
         self.report = report
-        self._closed_there: list[Settlement] = []
+        self.settler = Settler(authority, store)
         self._log = structlog.get_logger("gateway.reconcile")
 
     async def doubt_the_lost(self) -> None:
@@ -187,7 +188,7 @@ class _Resolver:
                 if besides is not None and besides.covers(row["provider"]):
                     continue
                 if _age_seconds(row["in_doubt_at"] or row["at"]) >= after_seconds:
-                    await self._settle(row, row["estimate_nano_usd"], "estimate")
+                    await self.settler.settle(row, row["estimate_nano_usd"], "estimate")
                 else:
                     self.report.left_open += 1
 
@@ -200,18 +201,11 @@ class _Resolver:
         await self._settle_unsent(usage, invoice, min_age_seconds)
         old = [row for row in unknown if _now_ms() - row.at_ms >= min_age_seconds * 1000]
         if old:
-            await _drained(self._authority, drain_seconds)  # perhaps they were only on their way here
+            await drained(self._authority, drain_seconds)  # perhaps they were only on their way here
             known = await self._store.attempts.booked([row.attempt_id for row in old])
             for row in old:
                 if row.attempt_id not in known:
                     await self._adopt(row)
-
-    async def book_what_redis_had_closed(self) -> None:
-        """Closed in Redis, but its event never came: book what the invoice says here."""
-        for settlement in self._closed_there:
-            row = await self._store.attempts.get(settlement.attempt_id)
-            if row is not None and row["state"] == "in_doubt":
-                await self._store.ledger.apply_events([_direct(settlement)])
 
     async def _follow_rows(self, rows: Sequence[UsageRow]) -> list[UsageRow]:
         """Settle and adjust; returns the rows that no attempt knows."""
@@ -230,7 +224,7 @@ class _Resolver:
         row = await self._store.attempts.get(usage.attempt_id)
         if row is not None:
             tokens = {name: getattr(usage, name) for name in TOKENS}
-            await self._settle(row, usage.amount_nano_usd, "invoice", tokens)
+            await self.settler.settle(row, usage.amount_nano_usd, "invoice", tokens)
 
     async def _settle_unsent(
         self, usage: UsageSource, invoiced: Collection[str], min_age_seconds: float
@@ -241,36 +235,14 @@ class _Resolver:
                 if row["attempt_id"] in invoiced or not usage.covers(row["provider"]):
                     continue
                 if _age_seconds(row["in_doubt_at"] or row["at"]) >= min_age_seconds:
-                    await self._settle(row, 0, "not_sent")
+                    await self.settler.settle(row, 0, "not_sent")
                 else:
                     self.report.left_open += 1
 
-    async def _settle(
-        self, row: AttemptRow, amount_nano_usd: int, basis: str, tokens: dict[str, int] | None = None
-    ) -> None:
-        # An attempt whose owner died never said how it ended.
-        how = {"status": row["status"] or "error", "error_type": row["error_type"] or "lost"}
-        cost = {"state": "settled", "cost_nano_usd": amount_nano_usd, "basis": basis}
-        changes = {**(how if row["status"] != "success" else {}), **cost, **(tokens or {})}
-        settlement = settlement_of(row).model_copy(update=changes)
-        result = await self._authority.close_attempt(settlement)
-        if result == "unknown":
-            await self._store.ledger.apply_events([_direct(settlement)])
-        elif result == "already":
-            self._closed_there.append(settlement)
-        self.report.settled += 1
-
     async def _adjust(self, booked: Booked, usage: UsageRow) -> None:
         """What was booked differs from the invoice: post the difference, and say so."""
-        difference = usage.amount_nano_usd - booked.ledger_nano_usd
-        if not difference:
-            return
-        # Numbered: two that adjust at once post the same, and the next difference is another posting.
-        posting_id = f"{booked.attempt_id}/adjust/{booked.adjustments + 1}"
-        body = {"attempt_id": booked.attempt_id, "kind": "adjust", "day": booked.day, "reason": "invoice"}
-        if await self._authority.post(posting_id, booked.counters, difference, body):
-            self.report.adjusted += 1
-        if booked.basis != "estimate":
+        posting_id = await self.settler.adjust(booked, usage.amount_nano_usd)
+        if posting_id and booked.basis != "estimate":
             evidence = {"attempt_id": booked.attempt_id, "basis": booked.basis, "state": booked.state}
             amounts = {
                 "ledger_nano_usd": booked.ledger_nano_usd,
@@ -313,7 +285,7 @@ async def _compare_counters(authority: Authority, store: Store, report: Report) 
     for _ in range(CHECKS):
         if not found:
             return
-        await _drained(authority, 1.0)
+        await drained(authority, 1.0)
         names = {difference.subject for difference in found}
         found = await _counters_that_differ(store, await authority.counters(names), (), names)
     report.differences += found
@@ -372,7 +344,7 @@ async def _compare_invoice(authority: Authority, store: Store, usage: UsageSourc
         report.invoice_nano_usd = sum(row.amount_nano_usd for row in invoice.values())
         if not found or all(difference.what == "in_doubt" for difference in found):
             break
-        await _drained(authority, 1.0)
+        await drained(authority, 1.0)
     report.differences += found
 
 
@@ -441,11 +413,7 @@ def _adopted(attempt_id: str, usage: UsageRow, counters: tuple[str, ...]) -> dic
     return {**asdict(opened), **settlement.model_dump(mode="json", exclude={"price_id"})}
 
 
-def _direct(settlement: Settlement) -> Event:
-    return Event("settled", settlement.model_dump(mode="json"), at_ms=_now_ms())
-
-
-async def _drained(authority: Authority, seconds: float) -> int:
+async def drained(authority: Authority, seconds: float) -> int:
     """Wait until the outbox is empty; returns what is left in it when `seconds` were not enough."""
     deadline = time.monotonic() + seconds
     while True:

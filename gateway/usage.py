@@ -1,12 +1,14 @@
-"""What providers say they billed: the interface that their usage APIs implement, and the simulator's."""
+"""What providers say they billed: row by row (the simulator's invoice), or in sums (their usage APIs)."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, Literal, Protocol
 
 import httpx
 
 from gateway.errors import CurbError
+from gateway.policy.sums import Counts
 
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
@@ -58,6 +60,45 @@ class UsageSource(Protocol):
 
     def rows(self, since_ms: int = 0, until_ms: int | None = None) -> AsyncIterator[UsageRow]:
         """Rows with since_ms <= at_ms < until_ms. Raises UsageUnavailable."""
+        ...
+
+
+Width = Literal["1m", "1h", "1d"]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBucket:
+    """What one model used in one stretch of time, as the provider counts it; Unix milliseconds.
+
+    model: as the provider calls it. requests: None where it does not count them.
+    """
+
+    model: str
+    from_ms: int
+    to_ms: int
+    counts: Counts
+    requests: int | None = None
+
+
+class BucketSource(Protocol):
+    """Where a provider tells in sums what was used: never which request it was.
+
+    exclusive: the key that is counted is curb's alone, so that a sum that the books cannot explain is
+    in doubt or unknown to curb, and not somebody else's.
+    """
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def exclusive(self) -> bool: ...
+
+    async def buckets(self, from_ms: int, to_ms: int, width: Width) -> list[UsageBucket]:
+        """Usage from one time to another, both whole widths of UTC. Raises UsageUnavailable."""
+        ...
+
+    async def costs(self, first: date, until: date) -> dict[date, int] | None:
+        """Nano-dollars billed for each whole day (UTC), `until` not included; a day that is missing was not
+        billed yet. None: what is billed cannot be told apart for this key. Raises UsageUnavailable."""
         ...
 
 
