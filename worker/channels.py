@@ -12,6 +12,7 @@ import httpx
 from activities.channels import Channel
 from activities.channels.email import Email, MailServer, mail_server
 from activities.channels.ntfy import Ntfy, topic_of
+from activities.channels.opsgenie import OpsGenie
 from activities.channels.pace import Pace
 from activities.channels.pagerduty import PagerDuty
 from activities.channels.post import Post, http_client
@@ -25,6 +26,7 @@ from worker.config_channels import (
     ChannelSection,
     EmailSection,
     NtfySection,
+    OpsGenieSection,
     PagerDutySection,
     SlackSection,
     WebhookSection,
@@ -104,6 +106,9 @@ def channel_of(name: str, spec: ChannelSection, settings: Settings, client: http
     if isinstance(spec, PagerDutySection):
         key = held.token("key")
         return PagerDuty(_post(name, client, _PAGER_PACE, key), key, spec.url)
+    if isinstance(spec, OpsGenieSection):
+        key = held.token("key")
+        return OpsGenie(_post(name, client, _PAGER_PACE, key), key, spec.url)
     if isinstance(spec, WebhookSection):
         url, secret = held.url("url"), held.text("secret")
         return Webhook(_post(name, client, _WEBHOOK_PACE, url, secret), url, secret)

@@ -101,6 +101,16 @@ class PagerDutySection(ChannelSection):
     url: Url = "https://events.pagerduty.com/v2/enqueue"
 
 
+class OpsGenieSection(ChannelSection):
+    """A team's API integration. url: another region's, or https://api.atlassian.com/jsm/ops/integration."""
+
+    secrets = (Secret("key", "the integration's API key"),)
+    type: Literal["opsgenie"]
+    key_env: Variable = ""
+    key_file: str = ""
+    url: Url = "https://api.opsgenie.com"
+
+
 class EmailSection(ChannelSection):
     """Addresses. The server is CURB_SMTP_URL's, or another's."""
 
@@ -137,7 +147,7 @@ class WebhookSection(ChannelSection):
 
 
 AnyChannel = Annotated[
-    SlackSection | NtfySection | PagerDutySection | EmailSection | WebhookSection,
+    SlackSection | NtfySection | PagerDutySection | OpsGenieSection | EmailSection | WebhookSection,
     Field(discriminator="type"),
 ]
 
@@ -158,10 +168,10 @@ def channel_names(channels: Mapping[str, ChannelSection]) -> tuple[str, ...]:
 
 
 def channel_type(name: str, channels: Mapping[str, ChannelSection]) -> str:
-    """slack, ntfy, pagerduty, email, webhook or log."""
+    """slack, ntfy, pagerduty, opsgenie, email, webhook or log."""
     return str(getattr(channels[name], "type", "")) if name in channels else name
 
 
 def takes_reports(name: str, channels: Mapping[str, ChannelSection]) -> bool:
     """Whether a report may go there: a pager takes none."""
-    return channel_type(name, channels) != "pagerduty"
+    return channel_type(name, channels) not in ("pagerduty", "opsgenie")

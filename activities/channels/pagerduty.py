@@ -4,14 +4,13 @@ Limits (developer.pagerduty.com): summary 1,024 characters, dedup_key 255, an ev
 202; 400 for an event that it will never take; 429 and 5xx are to be tried again.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
 from activities.channels.message import ChannelRefused, Message
 from activities.channels.post import Post, encoded
-from activities.channels.words import clean, headline, one_line, shortened, web_links
+from activities.channels.words import clean, headline, joining_key, one_line, shortened, web_links
 
 _SUMMARY = 1_024
 _DEDUP_KEY = 255
@@ -50,7 +49,7 @@ def pagerduty_event(key: str, message: Message) -> dict[str, Any]:
     event: dict[str, Any] = {
         "routing_key": key,
         "event_action": "resolve" if message.kind == "resolved" else "trigger",
-        "dedup_key": dedup_key(message.key),
+        "dedup_key": joining_key(message.key, _DEDUP_KEY),
     }
     if message.kind == "resolved":
         return event
@@ -60,15 +59,6 @@ def pagerduty_event(key: str, message: Message) -> dict[str, Any]:
         if len(url) <= _URL
     ]
     return event | {"payload": _payload(message), "links": links[:_LINKS], "client": "curb"}
-
-
-def dedup_key(key: str) -> str:
-    """The key as PagerDuty takes it: a long one keeps its beginning and ends in a digest."""
-    text = one_line(key)
-    if text == key and 0 < len(key) <= _DEDUP_KEY:
-        return key
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{text[: _DEDUP_KEY - len(digest) - 1]}:{digest}"
 
 
 def _payload(message: Message) -> dict[str, Any]:

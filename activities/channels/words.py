@@ -22,6 +22,8 @@ _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 # Control characters, and those that reverse the direction of what follows them (or stand for nothing).
 _UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9._:@/+-]+")
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._:@/+-]")
 _HALVES = re.compile(r"[\ud800-\udfff]")
 _ELLIPSIS = "…"
 
@@ -67,6 +69,15 @@ def delivery_id(message: Message) -> str:
 def thread_id(message: Message) -> str:
     """What all messages about one thing have in common: 32 hexadecimal digits."""
     return _digest(message.key)
+
+
+def joining_key(key: str, limit: int) -> str:
+    """The key as services take one: a plain word of at most `limit` characters. One that is not keeps
+    what it can of its beginning and ends in a digest."""
+    if len(key) <= limit and _PLAIN_KEY.fullmatch(key):
+        return key
+    digest = _digest(key)
+    return f"{_NOT_PLAIN.sub('_', key)[: limit - len(digest) - 1]}:{digest}"
 
 
 def is_address(text: str) -> bool:

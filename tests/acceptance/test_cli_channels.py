@@ -90,7 +90,7 @@ async def test_what_a_channel_lacks_is_said(desk: Desk) -> None:
 async def test_an_incident_that_a_test_opened_is_pointed_out(desk: Desk) -> None:
     done = await desk.test("pager", PAGER_KEY="k" * 32)
     assert done.status == 0
-    assert "PagerDuty has an incident now" in done.err
+    assert "close it by hand" in done.err
     assert desk.service.requests[0].json["event_action"] == "trigger"
 
 

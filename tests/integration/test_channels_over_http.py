@@ -19,6 +19,7 @@ from activities.channels import (
 )
 from activities.channels.message import ChannelError
 from activities.channels.ntfy import Ntfy
+from activities.channels.opsgenie import OpsGenie
 from activities.channels.pace import Pace
 from activities.channels.pagerduty import PagerDuty
 from activities.channels.post import Post, http_client
@@ -295,6 +296,44 @@ async def test_pagerduty_takes_no_reports(client: httpx.AsyncClient, service: Re
     with pytest.raises(ChannelRefused, match="takes no reports"):
         await pagerduty(client, service).send(message(kind="report"))
     assert service.requests == []
+
+
+def opsgenie(client: httpx.AsyncClient, service: Receiver) -> OpsGenie:
+    return OpsGenie(post(client, _KEY), _KEY, f"{service.url}/jsm/")
+
+
+async def test_opsgenie_opens_one_alert_and_closes_it_by_its_alias(
+    client: httpx.AsyncClient, service: Receiver
+) -> None:
+    channel = opsgenie(client, service)
+    for kind in ("firing", "escalated", "resolved"):
+        service.says(Answer(202, '{"result":"Request will be processed"}'))
+        await channel.send(message(kind=kind))
+    first, again, closed = service.requests
+    assert {each.headers["authorization"] for each in service.requests} == {f"GenieKey {_KEY}"}
+    assert (first.path, again.path) == ("/jsm/v2/alerts", "/jsm/v2/alerts")
+    assert first.json["alias"] == again.json["alias"] == "alert:0042"
+    assert closed.path == "/jsm/v2/alerts/alert%3A0042/close?identifierType=alias"
+    assert closed.json == {"source": "curb", "note": f"Resolved: {FIRING.title}"}
+
+
+async def test_opsgenie_gets_a_priority_and_the_details(client: httpx.AsyncClient, service: Receiver) -> None:
+    await opsgenie(client, service).send(FIRING)
+    assert service.requests[0].json == {
+        "message": FIRING.title,
+        "alias": "alert:0042",
+        "description": f"{FIRING.text}\n\nOpen the run: {FIRING.links[0][1]}\nRunbook: {FIRING.links[1][1]}",
+        "priority": "P1",
+        "details": dict(FIRING.fields),
+        "tags": ["curb", "critical", "velocity_critical"],
+        "source": "curb",
+        "entity": "agent:research-bot",
+    }
+    service.says(Answer(422, '{"message":"not processable","errors":{"message":"too long"},"took":0.1}'))
+    error = await told(opsgenie(client, service))
+    assert (type(error), str(error)) == (ChannelRefused, "ops: answered 422: not processable; too long")
+    with pytest.raises(ChannelRefused, match="takes no reports"):
+        await opsgenie(client, service).send(message(kind="report"))
 
 
 def verified(headers: Any, body: bytes) -> bool:

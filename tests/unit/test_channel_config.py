@@ -19,6 +19,7 @@ alerts:
   channels:
     ops:     {type: slack, url_env: OPS_SLACK_WEBHOOK}
     pager:   {type: pagerduty, key_env: PAGERDUTY_KEY}
+    team:    {type: opsgenie, key_env: OPSGENIE_KEY}
     phone:   {type: ntfy, url: "https://ntfy.example.org/curb", token_env: NTFY_TOKEN}
     finance: {type: email, to: [cfo@example.org], from: curb@example.org}
     audit:   {type: email, to: audit@example.org, smtp_env: AUDIT_SMTP}
@@ -28,6 +29,7 @@ _ENVIRONMENT = {
     "OPS_SLACK_WEBHOOK": "https://hooks.slack.example/services/hunter2",
     "PAGERDUTY_KEY": "hunter2hunter2",
     "NTFY_TOKEN": "tk_hunter2",
+    "OPSGENIE_KEY": "hunter2-genie",
     "CURB_SMTP_URL": "smtp://curb:hunter2@mail.example.org",
     "AUDIT_SMTP": "smtps://audit@mail.example.org",
     "HOOK_URL": "https://hook.example.org/?key=hunter2",
@@ -62,11 +64,11 @@ def channel(written: str) -> Config:
 
 async def test_every_kind_of_channel_can_be_configured() -> None:
     config = parse_config(_EVERY_KIND)
-    names = ["log", "ops", "pager", "phone", "finance", "audit", "hook"]
+    names = ["log", "ops", "pager", "team", "phone", "finance", "audit", "hook"]
     assert sorted(await opened(config)) == sorted(names)
     kinds = [channel_type(name, config.channels) for name in names]
-    assert kinds == ["log", "slack", "pagerduty", "ntfy", "email", "email", "webhook"]
-    assert [name for name in names if not takes_reports(name, config.channels)] == ["pager"]
+    assert kinds == ["log", "slack", "pagerduty", "opsgenie", "ntfy", "email", "email", "webhook"]
+    assert [name for name in names if not takes_reports(name, config.channels)] == ["pager", "team"]
 
 
 async def test_without_configuration_there_is_the_log(without: pytest.MonkeyPatch) -> None:
@@ -148,7 +150,7 @@ def test_the_log_keeps_its_name() -> None:
 
 
 def test_a_file_can_be_checked_without_any_secret(without: pytest.MonkeyPatch) -> None:
-    assert len(parse_config(_EVERY_KIND).channels) == 6
+    assert len(parse_config(_EVERY_KIND).channels) == 7
 
 
 @pytest.mark.parametrize("name", sorted(_ENVIRONMENT))

@@ -17,7 +17,8 @@ from activities.channels import Attachment, Message
 from activities.channels.email_html import html_document
 from activities.channels.email_message import composed
 from activities.channels.ntfy import ntfy_message, topic_of
-from activities.channels.pagerduty import dedup_key, pagerduty_event
+from activities.channels.opsgenie import opsgenie_alert
+from activities.channels.pagerduty import pagerduty_event
 from activities.channels.post import encoded, redacted, secrets_in, spoken
 from activities.channels.slack import slack_message
 from activities.channels.stdout import Log
@@ -25,6 +26,7 @@ from activities.channels.webhook import webhook_document
 from activities.channels.words import (
     delivery_id,
     headline,
+    joining_key,
     one_line,
     plain_text,
     shortened,
@@ -124,6 +126,16 @@ def test_any_message_is_within_the_limits_of_pagerduty(given: Message) -> None:
 
 
 @given(MESSAGES)
+def test_any_message_is_within_the_limits_of_opsgenie(given: Message) -> None:
+    alert = json.loads(encoded(opsgenie_alert(given)))
+    assert 1 <= len(alert["message"]) <= 130
+    assert 1 <= len(alert["alias"]) <= 512
+    assert len(alert["description"]) <= 15_000
+    assert sum(len(name) + len(value) for name, value in alert["details"].items()) <= 8_000
+    assert all(1 <= len(tag) <= 50 for tag in alert["tags"])
+
+
+@given(MESSAGES)
 def test_any_message_is_json_for_a_webhook(given: Message) -> None:
     assert json.loads(encoded(webhook_document(given)))["status"] in ("firing", "resolved", "report", "test")
 
@@ -217,12 +229,13 @@ def test_slack_says_how_many_fields_did_not_fit() -> None:
     assert attachment["blocks"][-1]["elements"][-1]["text"] == "5 more fields are left out"
 
 
-def test_a_long_key_stays_one_key_at_pagerduty() -> None:
-    keys = ["k" * 300, "k" * 301, "k" * 255, "short"]
-    made = [dedup_key(key) for key in keys]
-    assert made[2:] == keys[2:]
-    assert len(set(made)) == 4
-    assert dedup_key("k" * 300) == made[0]
+def test_a_key_that_a_service_would_not_take_stays_one_key() -> None:
+    keys = ["k" * 300, "k" * 301, "two words", "two\nwords", "k" * 255, "curb-alert-0042"]
+    made = [joining_key(key, 255) for key in keys]
+    assert made[4:] == keys[4:]
+    assert len(set(made)) == len(keys)
+    assert max(map(len, made)) == 255
+    assert made == [joining_key(key, 255) for key in keys]
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ async def _try(name: str, severity: Severity, *, as_json: bool) -> None:
         )
         return
     output.say(f"{name} ({kind}): took the message “{message.title}”")
-    if kind == "pagerduty":
-        output.say(f"PagerDuty has an incident now ({message.key}); resolve it there")
+    if kind in ("pagerduty", "opsgenie"):
+        output.say(f"it is open there now ({message.key}): close it by hand")
 
 
 def _must_exist(name: str, known: "House") -> None:
