@@ -158,7 +158,7 @@ def default_routes(kinds: Mapping[str, str]) -> tuple[Route, ...]:
     """
     logs = _of(kinds, {"log", "stdout"})
     mail = _of(kinds, {"email"})
-    pagers = _of(kinds, {"pagerduty"})
+    pagers = _of(kinds, {"pagerduty", "opsgenie"})
     everybody = tuple(name for name in kinds if name not in logs)
     by_mail = ("daily_budget_80", "daily_budget_exceeded", "forecast_over_budget")
     return (
@@ -172,7 +172,7 @@ def default_routes(kinds: Mapping[str, str]) -> tuple[Route, ...]:
 
 def default_escalations(kinds: Mapping[str, str]) -> tuple[Escalation, ...]:
     """After ten minutes: whoever pages, else mail, else everybody once more."""
-    to = _of(kinds, {"pagerduty"}) or _of(kinds, {"email"})
+    to = _of(kinds, {"pagerduty", "opsgenie"}) or _of(kinds, {"email"})
     to = to or tuple(name for name in kinds if name not in _of(kinds, {"log", "stdout"}))
     return (Escalation(_ESCALATE_AFTER_SECONDS, to),) if to else ()
 
