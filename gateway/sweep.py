@@ -25,6 +25,8 @@ from gateway.store.anomalies import episode_key
 LATE = timedelta(minutes=2)
 TOO_LATE_TO_ACT = timedelta(minutes=5)
 _HOURS_PER_SWEEP = 48  # a long backlog of stale hours is worked off over several sweeps, the newest first
+_CALLS_END = timedelta(minutes=3)
+_LAST_INSTANT = timedelta(seconds=1)
 _READABLE = 200
 _NEVER = 2**62
 
@@ -69,28 +71,35 @@ class Sweep:
         return Swept(len(findings), sum(each.tell for each in todo.found), len(todo.over))
 
     async def find(self, looked: Moment) -> list[Finding]:
-        """Everything that holds at this moment."""
-        return [
-            *await self._spending(looked),
-            *await self._calls(looked),
-            *await self._thresholds(looked),
-            *await self._memory(),
-        ]
+        """Everything that holds at this moment. What an hour came to is known when its calls have ended:
+        so the hour before is looked at once more in the first minutes of the next."""
+        found: list[Finding] = []
+        if looked.now - looked.hour <= _CALLS_END:
+            before = moment(self._calendar, looked.hour - _LAST_INSTANT, days=self._days())
+            found += [*await self._spending(before), *await self._thresholds(before)]
+        found += [*await self._spending(looked), *await self._thresholds(looked)]
+        found += [*await self._velocity(looked), *await self._calls(looked), *await self._memory()]
+        return found
+
+    async def _velocity(self, looked: Moment) -> list[Finding]:
+        if (velocity := self._rules.velocity_all) is None:
+            return []
+        spent = await self._store.anomalies.spent_since(looked, velocity.window_seconds)
+        finding = velocity.judge(spent)
+        return [] if finding is None else [finding]
 
     async def _spending(self, looked: Moment) -> list[Finding]:
         rules, store = self._rules, self._store.anomalies
-        found: list[Finding | None] = []
-        if (velocity := rules.velocity_all) is not None:
-            found.append(velocity.judge(await store.spent_since(looked, velocity.window_seconds)))
         hourly = [rule.minimum_nano_usd for rule in (rules.hourly_jump, rules.seasonal) if rule]
         judges = [rule for rule in (rules.hourly_jump, rules.daily_sigma, rules.seasonal) if rule]
-        if judges:
-            spending = await store.spending(
-                looked,
-                least_hour=min(hourly, default=_NEVER),
-                least_today=rules.daily_sigma.minimum_nano_usd if rules.daily_sigma else _NEVER,
-            )
-            found += [rule.judge(agent) for agent in spending for rule in judges]
+        if not judges:
+            return []
+        spending = await store.spending(
+            looked,
+            least_hour=min(hourly, default=_NEVER),
+            least_today=rules.daily_sigma.minimum_nano_usd if rules.daily_sigma else _NEVER,
+        )
+        found = [rule.judge(agent) for agent in spending for rule in judges]
         return [finding for finding in found if finding is not None]
 
     async def _calls(self, looked: Moment) -> list[Finding]:
