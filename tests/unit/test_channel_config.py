@@ -1,5 +1,6 @@
 """`alerts: channels:` in curb.yaml, and the channels that come of it: secrets from elsewhere, never shown."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from worker.config import Config, parse_config
 from worker.config_channels import channel_names, channel_type, takes_reports
 from worker.settings import load_settings, variables
 
+_DOCUMENT = Path(__file__).parents[2] / "docs/channels.md"
 _EVERY_KIND = """
 alerts:
   channels:
@@ -69,6 +71,11 @@ async def test_every_kind_of_channel_can_be_configured() -> None:
     kinds = [channel_type(name, config.channels) for name in names]
     assert kinds == ["log", "slack", "pagerduty", "opsgenie", "ntfy", "email", "email", "webhook"]
     assert [name for name in names if not takes_reports(name, config.channels)] == ["pager", "team"]
+
+
+def test_the_documents_channels_are_channels() -> None:
+    [written] = re.findall(r"```yaml\n(.*?)```", _DOCUMENT.read_text(), re.DOTALL)
+    assert set(parse_config(written).channels) <= set(parse_config(_EVERY_KIND).channels)
 
 
 async def test_without_configuration_there_is_the_log(without: pytest.MonkeyPatch) -> None:
