@@ -6,7 +6,7 @@ from gateway.errors import ConfigurationError
 from gateway.policy.anomaly import HourlyJump
 from gateway.policy.money import usd
 from gateway.policy.sweep_rules import Reaction, SweepRules
-from worker.config import parse_config
+from worker.config import parse_config, template
 
 RULES = (
     "velocity_all", "hourly_jump", "daily_sigma", "seasonal", "error_rate", "error_cascade",
@@ -20,6 +20,13 @@ def sweep(text: str) -> SweepRules:
 
 def test_without_a_section_the_defaults_hold() -> None:
     assert sweep("") == SweepRules()
+
+
+def test_the_template_shows_the_defaults() -> None:
+    _, _, after = template().partition("# anomalies:\n")
+    shown = "\n".join(line.removeprefix("# ") for line in after.split("\n\n")[0].splitlines())
+
+    assert sweep(f"anomalies:\n{shown}") == SweepRules()
 
 
 @pytest.mark.parametrize("rule", RULES)
