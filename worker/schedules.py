@@ -57,6 +57,10 @@ class Every:
         named = {60.0: "every minute", 3_600.0: "every hour", 86_400.0: "every 24 hours"}
         return named.get(self.seconds) or f"every {duration_words(self.seconds)}"
 
+    @property
+    def shortest_gap_seconds(self) -> float:
+        return self.seconds
+
 
 @dataclass(frozen=True, slots=True)
 class At:
@@ -70,6 +74,10 @@ class At:
     def words(self) -> str:
         day = f"every {self.weekday.capitalize()}" if self.weekday else "every day"
         return f"{day} at {self.time_of_day:%H:%M:%S}".removesuffix(":00") + f" ({self.zone})"
+
+    @property
+    def shortest_gap_seconds(self) -> float:
+        return 20 * _HOUR  # a day with a change of the clock, at least
 
     @property
     def time_of_day(self) -> time:
@@ -195,12 +203,12 @@ def _multiples(seconds: float, after: datetime, until: datetime, limit: int) -> 
 
 
 def _times_of_day(at: At, after: datetime, until: datetime, limit: int) -> list[datetime]:
-    """A time that a clock change skips is not due on that day, as in Temporal."""
+    """As Temporal has it: a time that a clock change skips is not due, one that it repeats at the second."""
     zone = ZoneInfo(at.zone)
     day, last = after.astimezone(zone).date(), until.astimezone(zone).date()
     found: list[datetime] = []
     while day <= last and len(found) < limit:
-        local = datetime.combine(day, at.time_of_day, zone)
+        local = datetime.combine(day, at.time_of_day, zone).replace(fold=1)
         moment = local.astimezone(UTC)
         is_day = at.weekday is None or WEEKDAYS[day.weekday()] == at.weekday
         if is_day and after <= moment <= until and moment.astimezone(zone).time() == local.time():
