@@ -14,6 +14,7 @@ from activities.alert_messages import AlertPlan, GiveUpTask, LookTask, TellTask,
 from activities.alert_text import alert_message, details
 from activities.channels import ChannelBusy, ChannelRefused, ChannelUnavailable
 from activities.dependencies import Dependencies
+from activities.heartbeats import heartbeating
 from activities.supervision import Supervision
 from gateway.errors import NotFound
 from gateway.policy.alert_catalogue import known_rule
@@ -104,7 +105,9 @@ class AlertActivities:
         channel = self._supervision.channels.get(tell.channel)
         if channel is None:  # perhaps a worker with a newer configuration has it
             raise ChannelUnavailable(f"{tell.channel}: this worker has no channel of that name")
-        await channel.send(alert_message(alert, tell, self._supervision, datetime.now(UTC)))
+        message = alert_message(alert, tell, self._supervision, datetime.now(UTC))
+        async with heartbeating():
+            await channel.send(message)
 
 
 def _is_out_of_date(alert: AlertRecord, tell: Tell) -> bool:

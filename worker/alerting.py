@@ -42,13 +42,25 @@ _OVERLOOKED_SECONDS = 60.0
 
 
 class Dispatcher:
-    """One of all processes does the work; the others stand by. reader: knows agents and days."""
+    """One of all processes does the work; the others stand by. reader: knows agents and days.
 
-    def __init__(self, client: Client, authority: Authority, store: Store, reader: Reader) -> None:
+    overlooked_seconds: how often it is looked for alerts that nobody has looked at for so long.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        authority: Authority,
+        store: Store,
+        reader: Reader,
+        *,
+        overlooked_seconds: float = _OVERLOOKED_SECONDS,
+    ) -> None:
         self._client = client
         self._authority = authority
         self._store = store
         self._reader = reader
+        self._overlooked_seconds = overlooked_seconds
         self._next_inspection = 0.0  # monotonic
 
     async def run(self) -> None:
@@ -57,7 +69,7 @@ class Dispatcher:
             try:
                 if await self._leads():
                     await self.round()
-                    await self._inspect()
+                    await self.inspect()
             except (CurbError, RPCError) as error:
                 log.warning("alerts wait", error=str(error))
             await asyncio.sleep(_INTERVAL_SECONDS)
@@ -109,12 +121,11 @@ class Dispatcher:
         for alert, since in nudged.items():
             await self._store.alerts.end_nudge(alert, since)
 
-    async def _inspect(self) -> None:
-        """Once a minute: follow what nobody follows (its workflow was terminated, or Temporal lost it)."""
+    async def inspect(self) -> None:
+        """Now and then: follow what nobody follows (its workflow was terminated, or Temporal lost it)."""
         if time.monotonic() >= self._next_inspection:
-            self._next_inspection = time.monotonic() + _OVERLOOKED_SECONDS
-            overlooked = await self._store.alerts.overlooked(_OVERLOOKED_SECONDS)
-            await self._follow_all(overlooked)
+            self._next_inspection = time.monotonic() + self._overlooked_seconds
+            await self._follow_all(await self._store.alerts.overlooked(self._overlooked_seconds))
 
     async def _follow_all(self, alerts: Collection[str]) -> None:
         places = asyncio.Semaphore(_FOLLOWED_AT_ONCE)

@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.retries import QUICK, RECORDS
 
 _SENDING = timedelta(seconds=60)
+_LOST = timedelta(seconds=10)  # a worker that does not beat so long is gone
 _TELLING = RetryPolicy(  # two hours in all, where the channel does not say when to come again
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2,
@@ -131,6 +132,7 @@ class Alert:
                 task,
                 task_queue=SUPERVISION,
                 start_to_close_timeout=_SENDING,
+                heartbeat_timeout=_LOST,
                 retry_policy=_TELLING,
                 summary=f"{task.kind} → {task.channel}",
             )

@@ -105,7 +105,7 @@ _LIST: dict[str, KnownRule] = {
     "cost_threshold": replace(
         _SPENDING,
         resolve_after_seconds=_DAY,
-        title="{who}: {actual} spent in this {period}, more than {threshold}",
+        title="{who}: {actual} spent this {period}, more than {threshold}",
     ),
     "forecast_over_budget": replace(_SPENDING, resolve_after_seconds=26 * _HOUR),
     "hourly_jump": replace(

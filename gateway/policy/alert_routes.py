@@ -13,6 +13,7 @@ from gateway.policy.alerts import AlertRecord
 _ESCALATE_AFTER_SECONDS = 600.0
 _REPEAT_AFTER_SECONDS = 4 * 3_600.0
 _DAY = timedelta(days=1)
+_PAGERS = frozenset({"pagerduty", "opsgenie"})
 
 
 @dataclass(frozen=True, slots=True)
