@@ -90,14 +90,16 @@ class Post:
     async def _exchange(
         self, url: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[httpx.Response, bytes]:
-        """The answer and the beginning of its body."""
-        sent = {"content-type": "application/json", **headers}
+        """The answer and the beginning of what an error answer says. A yes is a yes once its status is
+        here: to wait for more could only turn it into a second message."""
+        sent = {"content-type": "application/json", "accept-encoding": "identity", **headers}
+        said = b""
         async with self._client.stream("POST", url, content=body, headers=sent) as answer:
-            said = b""
-            async for piece in answer.aiter_bytes():
-                said += piece
-                if len(said) >= _MAX_ANSWER_BYTES:
-                    break
+            if not answer.is_success:
+                async for piece in answer.aiter_raw():
+                    said += piece
+                    if len(said) >= _MAX_ANSWER_BYTES:
+                        break
             return answer, said[:_MAX_ANSWER_BYTES]
 
     def _refuse(self, answer: httpx.Response, said: bytes) -> NoReturn:

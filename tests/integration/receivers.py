@@ -30,12 +30,12 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to answer. instead: break off, or never answer at all."""
+    """What to answer. instead: break off, never answer at all, or answer and never end."""
 
     status: int = 200
     text: str = "ok"
     headers: Mapping[str, str] = field(default_factory=dict)
-    instead: Literal["", "close", "hang"] = ""
+    instead: Literal["", "close", "hang", "stall"] = ""
 
 
 @dataclass
@@ -60,13 +60,18 @@ class Receiver:
                 await self._changed.wait()
         return self.requests
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def take(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.requests.append(Received(request.method, request.path_qs, headers, await request.read()))
         self._changed.set()
         answer = self.answers.popleft() if self.answers else Answer()
         if answer.instead == "hang":
             await self._ended.wait()
+        if answer.instead == "stall":
+            begun = web.StreamResponse(status=answer.status)
+            await begun.prepare(request)
+            await self._ended.wait()
+            return begun
         if answer.instead == "close" and request.transport is not None:
             request.transport.abort()
         return web.Response(status=answer.status, text=answer.text, headers=answer.headers)

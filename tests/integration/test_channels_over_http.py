@@ -159,6 +159,15 @@ async def test_a_server_that_hangs_is_given_up(client: httpx.AsyncClient, servic
     assert str(error) == "ops: no answer within 0.2 s"
 
 
+async def test_a_yes_is_a_yes_however_long_the_rest_of_it_takes(
+    client: httpx.AsyncClient, service: Receiver
+) -> None:
+    service.says(Answer(200, instead="stall"))
+    await slack(client, service, timeout=5.0).send(FIRING)
+    service.says(Answer(404, instead="stall"))
+    assert isinstance(await told(slack(client, service, timeout=0.2)), ChannelUnavailable)
+
+
 async def test_a_server_that_breaks_off_may_be_tried_again(
     client: httpx.AsyncClient, service: Receiver
 ) -> None:
