@@ -19,7 +19,7 @@ import structlog
 
 from gateway.attempt import Ended, Option, Sender
 from gateway.booking import Booker
-from gateway.bounds import InputBounds, Unbounded, encoded
+from gateway.bounds import InputBounds, encoded
 from gateway.calls import (
     Call,
     Completion,
@@ -28,7 +28,6 @@ from gateway.calls import (
     Request,
     Settlement,
     StoredAnswer,
-    Untranslatable,
     WireRequest,
 )
 from gateway.config import Deployment, FamilyName, GatewayConfig
@@ -192,7 +191,7 @@ class Gateway:
         family = self._families(provider.family)
         try:
             body, size, as_it_is = encoded(request, family, deployment, limit)
-        except (Unbounded, ProviderError, Untranslatable) as error:
+        except (ValueError, ProviderError) as error:  # Unbounded, Untranslatable among them
             return _invalid(str(error))
         if isinstance(request, ModelRequest):
             bound = self._bounds.bound(request, size, deployment, call.conversation_id)

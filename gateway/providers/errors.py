@@ -73,6 +73,7 @@ class ProviderError(CurbError):
     says that nothing was bought. partial: what had been received by then. retryable: the same
     deployment may be tried again; fallback: the tier's next one may. summary: the message without
     the provider's own words, which may quote the prompt: what may stand in workflow history (I12).
+    body: the error object as the provider sent it, where it sent one.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class ProviderError(CurbError):
         provider_request_id: str = "",
         status: int | None = None,
         summary: str = "",
+        body: "ErrorBody | None" = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -101,6 +103,7 @@ class ProviderError(CurbError):
         self.provider_request_id = provider_request_id
         self.status = status
         self.summary = summary or message
+        self.body = body or ErrorBody()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class ErrorBody:
     type: str = ""
     code: str = ""
     message: str = ""
+    param: str = ""
     retry_after_seconds: float | None = None
 
     @property
@@ -137,6 +141,7 @@ def from_answer(
         fallback=True if status == 404 else None,
         status=status,
         summary=f"{provider} answered {status}{error.label}",
+        body=error,
     )
 
 
@@ -151,6 +156,7 @@ def from_stream(provider: str, error_object: object, partial: Partial) -> Provid
         sent=True,
         partial=partial,
         summary=f"{said}{error.label}",
+        body=error,
     )
 
 
@@ -210,6 +216,7 @@ def parse_error(error: object) -> ErrorBody:
         type=str(error.get("type") or error.get("status") or ""),
         code=str(error.get("code") or ""),
         message=_safe(str(error.get("message") or "")),
+        param=str(error.get("param") or ""),
         retry_after_seconds=_retry_info(error.get("details")),
     )
 

@@ -1,0 +1,76 @@
+"""The front door as one ASGI application: model endpoints for clients of OpenAI and Anthropic."""
+
+import time
+from collections.abc import Mapping
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from gateway.agents import Agent
+from gateway.config import FamilyName
+from gateway.errors import StoreUnavailable
+from gateway.gateway import Gateway
+from gateway.http import problems
+from gateway.http.endpoint import Door, KeyHolder, Limits, ModelEndpoint, headers_of
+from gateway.http.fields import BadRequest
+from gateway.http.models import Models
+from gateway.http.wires import ANTHROPIC, OPENAI
+from gateway.keys import Unauthorized
+
+
+def build_app(
+    gateway: Gateway,
+    keys: KeyHolder,
+    *,
+    agents: Mapping[str, Agent] | None = None,
+    limits: Limits | None = None,
+) -> Starlette:
+    """Build the application. keys: says who calls, see gateway.keys.KeyRing."""
+    door = Door(gateway, keys, Models(gateway.config), agents or {}, limits or Limits())
+    lists = _Lists(door)
+    return Starlette(
+        routes=[
+            *(Route(w.path, ModelEndpoint(door, w), methods=["POST"]) for w in (OPENAI, ANTHROPIC)),
+            Route("/v1/models", lists.everything),
+            Route("/v1/models/{name:path}", lists.one),
+        ],
+        exception_handlers={404: _no_such_path, 405: _no_such_path},
+    )
+
+
+class _Lists:
+    """GET /v1/models, for either family: the header that only Anthropic's clients send tells them apart."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def everything(self, request: Request) -> JSONResponse:
+        return await self._told(request, "")
+
+    async def one(self, request: Request) -> JSONResponse:
+        return await self._told(request, str(request.path_params["name"]))
+
+    async def _told(self, request: Request, name: str) -> JSONResponse:
+        headers = headers_of(request.scope)
+        family: FamilyName = "anthropic" if "anthropic-version" in headers else "openai"
+        models = self._door.models
+        try:
+            principal = await self._door.principal(headers, request.scope)
+            if name:
+                return JSONResponse(models.described(name, principal, family))
+            return JSONResponse(models.listed(principal, family))
+        except BadRequest as error:
+            problem = problems.of_bad_request(error)
+        except Unauthorized as error:
+            problem = problems.of_unauthorized(error)
+        except StoreUnavailable as error:
+            problem = problems.unavailable(str(error), time.time_ns() // 1_000_000)
+        return JSONResponse(problem.as_json(family), status_code=problem.status)
+
+
+async def _no_such_path(request: Request, error: Exception) -> JSONResponse:
+    family: FamilyName = "anthropic" if "anthropic-version" in request.headers else "openai"
+    problem = problems.Problem(404, f"{request.method} {request.url.path}: nothing is here", "not_found")
+    return JSONResponse(problem.as_json(family), status_code=problem.status)

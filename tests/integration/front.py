@@ -1,0 +1,115 @@
+"""A front door for tests: the real server on a port of its own, over a world that buys."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anthropic
+import httpx
+import openai
+import redis.asyncio as redis
+
+from gateway.agents import Agent
+from gateway.config import GatewayConfig
+from gateway.http.app import build_app
+from gateway.http.endpoint import Limits
+from gateway.keys import Principal
+from gateway.reconcile import resolve
+from gateway.usage import SimulatorInvoice
+from tests.integration.waiting import until
+from tests.integration.world import World, open_world
+from tests.simulated import SimulatedProvider
+from worker.listening import listening
+from worker.wiring import Servers
+
+ANYBODY = Principal("ktest", "tester", rate_tier="")
+
+
+class OneKey:
+    """Everybody is the same principal."""
+
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+
+    async def authenticate(self, token: str, address: str = "") -> Principal:
+        return self.principal
+
+
+@dataclass
+class Front:
+    """A front door at `url`, and the world behind it. openai, anthropic: the real clients, asking once."""
+
+    url: str
+    world: World
+    keys: OneKey
+    openai: openai.AsyncOpenAI
+    anthropic: anthropic.AsyncAnthropic
+
+    async def post(
+        self, path: str, body: Mapping[str, Any] | bytes, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """A request as curl would send it."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=30) as client:
+            if isinstance(body, bytes):
+                return await client.post(path, content=body, headers=headers)
+            return await client.post(path, json=body, headers=headers)
+
+    async def booked(self) -> int:
+        """The ledger in nano-dollars, once doubts are resolved: it equals the provider's invoice, and the
+        counters equal it."""
+        parts, simulator = self.world.parts, self.world.simulator
+        assert await parts.gateway.booker.drain(5)
+        await until(lambda: _closed(simulator))
+        report = await resolve(
+            parts.authority, parts.store, SimulatorInvoice(simulator.url), min_age_seconds=0, drain_seconds=5
+        )
+        assert report.ok, report.differences
+        assert report.adopted == 0
+        assert report.ledger_nano_usd == report.invoice_nano_usd
+        return report.ledger_nano_usd
+
+    async def held(self) -> int:
+        """Everything that is held or in doubt, over all counters."""
+        budgets = await self.world.parts.authority.budgets()
+        return sum(budget.held_nano_usd + budget.in_doubt_nano_usd for budget in budgets)
+
+    async def attempts(self, call_key: str) -> list[dict[str, Any]]:
+        """The rows of one call's attempts."""
+        await self.world.ledger()
+        rows: Sequence[dict[str, Any]] = await self.world.parts.store.attempts.of_call(call_key)
+        return list(rows)
+
+
+async def _closed(simulator: SimulatedProvider) -> bool:
+    return all(row["state"] == "final" for row in simulator.invoice())
+
+
+@contextlib.asynccontextmanager
+async def open_front(
+    config: GatewayConfig,
+    servers: Servers,
+    simulator: SimulatedProvider,
+    *,
+    agents: Sequence[Agent] = (),
+    limits: Limits | None = None,
+    principal: Principal = ANYBODY,
+) -> AsyncIterator[Front]:
+    """Empty Redis, then a world and its front door, until the block ends."""
+    async with redis.from_url(servers.redis_url) as client:
+        await client.flushdb()
+    async with open_world(config, servers, simulator) as world:
+        keys = OneKey(principal)
+        app = build_app(world.parts.gateway, keys, agents={a.name: a for a in agents}, limits=limits)
+        async with (
+            listening(app, "127.0.0.1", 0, grace_seconds=2) as url,
+            openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="curb", max_retries=0) as chat,
+            anthropic.AsyncAnthropic(base_url=url, api_key="curb", max_retries=0) as messages,
+        ):
+            yield Front(url, world, keys, chat, messages)
+
+
+async def in_thread(work: Any, *arguments: Any) -> Any:
+    """A synchronous client beside the event loop that serves it."""
+    return await asyncio.to_thread(work, *arguments)
