@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from activities.channels import Channel
+from activities.reports.policy import ReportPolicy
 from gateway.policy.alert_routes import AlertPolicy
 from gateway.policy.health import HealthPlan
 from gateway.policy.sweep_rules import SweepRules
@@ -20,6 +21,7 @@ class Supervision:
     alerts: AlertPolicy = AlertPolicy()
     health: HealthPlan = HealthPlan({})
     sweep: SweepRules = SweepRules()
+    reports: ReportPolicy = ReportPolicy()
 
     def workflow_url(self, workflow_id: str) -> str:
         """A workflow in the Temporal UI; '' where no UI is known."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from activities.reports.policy import ReportPolicy
 from gateway.agents import Agent, McpServer
 from gateway.config import Deployment, GatewayConfig, Provider, Tier, Velocity
 from gateway.defaults import default_config
@@ -27,6 +28,7 @@ from worker.config_checks import cross_checks
 from worker.config_errors import ConfigurationProblems, problems_of
 from worker.config_health import health_plan
 from worker.config_limits import limit_checks, limits
+from worker.config_reports import report_policy
 from worker.config_retention import retention_policy
 from worker.config_schedules import ScheduleChange, schedule_changes
 from worker.config_schema import (
@@ -64,6 +66,7 @@ class Config:
     schedules: Mapping[str, ScheduleChange] = field(default_factory=dict)
     retention: RetentionPolicy = RetentionPolicy()
     sweep: SweepRules = SweepRules()
+    reports: ReportPolicy = ReportPolicy()
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -106,6 +109,7 @@ def parse_config(text: str, name: str = FILE_NAME) -> Config:
         sweep=sweep_rules(file.anomalies, file.alert_rules),
         schedules=schedule_changes(file.schedules),
         retention=retention_policy(file.retention),
+        reports=report_policy(file.reports),
     )
 
 
@@ -118,6 +122,7 @@ def on_simulator(config: Config, url: str) -> Config:
             api_key_env="",
             api_key_file="",
             invoice_url=f"{url}/invoice",
+            usage_api="",
         )
         for name, provider in config.gateway.providers.items()
     }

@@ -11,6 +11,7 @@ from worker.config_alerts import alert_checks
 from worker.config_anomalies import anomaly_checks
 from worker.config_errors import Path, Problem, suggestion
 from worker.config_health import health_checks
+from worker.config_reports import report_checks
 from worker.config_retention import retention_checks
 from worker.config_schedules import schedule_checks
 from worker.config_schema import File
@@ -29,6 +30,7 @@ def cross_checks(file: File, gateway: GatewayConfig) -> Iterator[Problem]:
     yield from anomaly_checks(file.anomalies, file.alert_rules)
     yield from schedule_checks(file.schedules)
     yield from retention_checks(file.retention)
+    yield from report_checks(file.reports, file.alerts.channels)
 
 
 def _zone(file: File) -> Iterator[Problem]:

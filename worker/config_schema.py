@@ -12,6 +12,7 @@ from gateway.policy.money import usd
 from worker.config_alerts import AlertsSection
 from worker.config_anomalies import AnomaliesSection
 from worker.config_health import HealthSection
+from worker.config_reports import ReportsSection
 from worker.config_retention import RetentionSection
 from worker.config_schedules import Schedule
 from worker.config_values import (
@@ -30,13 +31,20 @@ from worker.config_values import (
 
 
 class ProviderSection(Section):
-    """Where requests go. Keys never stand here: `api_key_env` names the variable, `api_key_file` the file."""
+    """Where requests go. Keys never stand here: `api_key_env` names the variable, `api_key_file` the file.
+    What usage_* and exclusive_key mean is in gateway.config.Provider."""
 
     family: Literal["openai", "anthropic"] = "openai"
     base_url: Url = ""
     api_key_env: str = ""
     api_key_file: str = ""
     invoice_url: Url = ""
+    usage_api: Literal["", "openai", "anthropic"] = ""
+    usage_url: Url = ""
+    usage_key_env: str = ""
+    usage_key_file: str = ""
+    usage_api_key_id: str = ""
+    exclusive_key: bool = False
 
 
 class DeploymentSection(Section):
@@ -188,6 +196,7 @@ class File(Section):
     alerts: AlertsSection = AlertsSection()
     provider_health: HealthSection = HealthSection()
     anomalies: AnomaliesSection = AnomaliesSection()
+    reports: ReportsSection = ReportsSection()
     schedules: dict[str, Schedule] = Field(default_factory=dict)
     retention: RetentionSection = RetentionSection()
     agents: dict[Name, AgentSection] = Field(default_factory=dict)

@@ -7,20 +7,24 @@ from activities.alerts import AlertActivities
 from activities.channels import Channel
 from activities.dependencies import Dependencies
 from activities.health import HealthActivities
+from activities.report import ReportActivities
 from activities.reset import ResetActivities
 from activities.supervision import Supervision
 from activities.sweep import SweepActivities
 from worker.alerting import alerts_here
 from worker.config import Config
+from worker.config_reports import reports_here
 from worker.settings import Settings
 from workflows.alert import Alert
 from workflows.anomaly_sweep import AnomalySweep
+from workflows.cost_report import CostReport
 from workflows.daily_reset import DailyReset
 from workflows.provider_health import ProviderHealth
 
 WORKFLOWS: tuple[type, ...] = (
     Alert,
     AnomalySweep,
+    CostReport,
     DailyReset,
     ProviderHealth,
 )
@@ -30,6 +34,7 @@ def activities(dependencies: Dependencies, supervision: Supervision) -> list[Cal
     """Everything that the workflows of supervision may ask for."""
     health = HealthActivities(dependencies, supervision)
     alerts = AlertActivities(dependencies, supervision)
+    reports = ReportActivities(dependencies, supervision)
     reset = ResetActivities(dependencies, supervision)
     sweep = SweepActivities(dependencies, supervision)
     return [
@@ -39,6 +44,9 @@ def activities(dependencies: Dependencies, supervision: Supervision) -> list[Cal
         alerts.note_word,
         health.probe_providers,
         health.judge_providers,
+        reports.make_report,
+        reports.deliver_report,
+        reports.note_report,
         reset.plan_reset,
         reset.reopen,
         reset.close_books,
@@ -54,7 +62,7 @@ def supervision(
 ) -> Supervision:
     """What supervision works by in this process.
 
-    Raises ConfigurationError for alerts that are routed to a channel which is not there.
+    Raises ConfigurationError for alerts and reports that go to a channel which is not there.
     """
     return Supervision(
         channels=channels,
@@ -63,4 +71,5 @@ def supervision(
         alerts=alerts_here(config, channels),
         health=config.health,
         sweep=config.sweep,
+        reports=reports_here(config.reports, channels),
     )

@@ -29,9 +29,10 @@ from gateway.errors import StoreUnavailable
 from gateway.policy.latency import percentile_ms
 from gateway.policy.periods import Calendar
 from gateway.policy.report_periods import ReportPeriod, before
-from gateway.policy.scopes import Period
+from gateway.policy.scopes import Period, Window
 from gateway.state.authority import Authority
 from gateway.store import Store
+from gateway.store.days import suffix
 from gateway.store.figures import BudgetSum, Row, UsageSum, UserSum
 
 LISTED = 20  # incidents, violations, errors at most
@@ -172,14 +173,13 @@ class Reporter:
 
     async def _budgets(self, span: Span) -> tuple[BudgetLine, ...]:
         """Of closed days what was written down when they closed, of others what the authority has now."""
-        days = [day.id for day in span.period.days]
-        closed = await self._store.figures.closed_days(days)
-        sums = await self._store.figures.budgets(sorted(closed))
-        if open_days := set(days) - closed:
+        figures, days = self._store.figures, [day.id for day in span.period.days]
+        closed = await figures.closed_days(days, preliminary=span.state == "preliminary")
+        sums = await figures.budgets(sorted(closed))
+        for day in sorted(set(days) - closed):
             sums += [
                 BudgetSum(state.scope, state.limit_nano_usd, state.spent_nano_usd)
-                for state in await self._authority.budgets()
-                if state.period is Period.DAY and state.window in open_days
+                for state in await self._authority.budgets(suffix(Period.DAY, Window(day, 0, 0)))
             ]
         return lines.budget_lines(sums, span.period.name)
 

@@ -1,7 +1,7 @@
 """The periods that reports are about: an accounting day, or a week of them from Monday to Sunday."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Literal
 
 from gateway.policy.periods import Calendar
@@ -10,7 +10,6 @@ from gateway.policy.scopes import Period, Window
 ReportKind = Literal["daily", "weekly"]
 
 _WEEK = 7
-_FAR = 3  # a day is found within so many windows of noon, whatever the zone and the day's start
 
 
 class NoSuchDay(ValueError):
@@ -85,11 +84,5 @@ def day_window(calendar: Calendar, day: date) -> Window:
 
 
 def _find(calendar: Calendar, day: date) -> Window | None:
-    noon = datetime.combine(day, time(12), UTC)
-    window = calendar.windows(Period.DAY, round(noon.timestamp() * 1000))[1]
-    for _ in range(_FAR):
-        if window.id == day.isoformat():
-            return window
-        earlier, _, later = calendar.windows(Period.DAY, window.start_ms)
-        window = later if window.id < day.isoformat() else earlier
-    return None
+    window = calendar.window_on(Period.DAY, day)
+    return window if window.end_ms > window.start_ms else None

@@ -157,9 +157,10 @@ class Figures:
         assert row is not None, "an aggregate without GROUP BY has one row"
         return OpenSum(**row)
 
-    async def closed_days(self, days: Sequence[str]) -> set[str]:
-        """Which of these accounting days are closed, preliminarily or for good."""
-        return {row["window_id"] for row in await self._database.rows("closed_days", days=list(days))}
+    async def closed_days(self, days: Sequence[str], *, preliminary: bool) -> set[str]:
+        """Which of these accounting days are closed. preliminary: those that were closed early too."""
+        rows = await self._database.rows("closed_days", days=list(days), preliminary=preliminary)
+        return {row["window_id"] for row in rows}
 
     async def budgets(self, days: Sequence[str]) -> list[BudgetSum]:
         """The snapshots of these closed days, added up by scope."""

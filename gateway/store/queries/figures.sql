@@ -124,7 +124,8 @@ FROM budget_windows WHERE period = 'day' AND window_id = ANY(%(days)s::text[])
 GROUP BY scope
 
 -- name: closed_days
-SELECT window_id FROM days WHERE period = 'day' AND window_id = ANY(%(days)s::text[])
+SELECT window_id FROM days
+WHERE period = 'day' AND window_id = ANY(%(days)s::text[]) AND (%(preliminary)s OR NOT preliminary)
 
 -- name: last_reconciliation
 SELECT hour, at, ledger_nano_usd, invoice_nano_usd, differences FROM reconciliations
