@@ -14,6 +14,7 @@ from gateway.store.figures import Figures
 from gateway.store.health import ProviderHealth
 from gateway.store.keys import Keys
 from gateway.store.ledger import Ledger
+from gateway.store.reconciliations import Reconciliations
 from gateway.store.reports import Reports
 from gateway.store.runs import Runs
 from gateway.store.usage import Usage
@@ -37,6 +38,7 @@ class Store:
         self.days = Days(database)
         self.health = ProviderHealth(database)
         self.keys = Keys(database)
+        self.reconciliations = Reconciliations(database)
         self.usage = Usage(database)
         self.anomalies = Anomalies(database)
         self.figures = Figures(database)
