@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,13 +110,15 @@ async def world() -> AsyncIterator[World]:
 
 
 @contextlib.asynccontextmanager
-async def worker(world: World, kind: str = "supervised") -> AsyncIterator[psutil.Process]:
+async def worker(
+    world: World, kind: str = "supervised", environment: Mapping[str, str] | None = None
+) -> AsyncIterator[psutil.Process]:
     """A worker process while the block runs: `supervised` as curb has it, or `bare`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.worker", kind, world.stack.temporal_address),
         *(world.stack.redis_url, world.stack.database_url, world.stack.simulator_url, str(world.root)),
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "CURB_METRICS_PORT": "0"},
+        env={**os.environ, "CURB_METRICS_PORT": "0", **(environment or {})},
     )
     try:
         assert process.stdout is not None
