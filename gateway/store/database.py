@@ -28,7 +28,10 @@ Connection = psycopg.AsyncConnection[DictRow]
 DIALECT: Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy left it untyped
 _TRIES = 4
 _IN_FULL = {"render_postcompile": True}
-_SESSION = "-c timezone=UTC -c statement_timeout=120000 -c idle_in_transaction_session_timeout=60000"
+# jit: compiling a statement that looks dear costs more than any of ours takes.
+_SESSION = (
+    "-c timezone=UTC -c jit=off -c statement_timeout=120000 -c idle_in_transaction_session_timeout=60000"
+)
 
 
 def database_url(url: str) -> URL:

@@ -57,7 +57,7 @@ WITH mine AS MATERIALIZED (
     INSERT INTO latency_hours (hour, day, agent, deployment, bucket, attempts)
     SELECT %(hour)s::timestamptz, day, agent, deployment,
            CASE WHEN duration_ms < 1 THEN 0
-                ELSE least(floor(log(2.0, duration_ms::numeric) * %(per_doubling)s) + 1, %(max_bucket)s) END AS bucket,
+                ELSE least(floor(ln(duration_ms) / ln(2::float8) * %(per_doubling)s) + 1, %(max_bucket)s) END AS bucket,
            count(*)
     FROM mine WHERE duration_ms IS NOT NULL GROUP BY day, agent, deployment, bucket
 )
