@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
 
 _MAKING = timedelta(minutes=10)
 _SENDING = timedelta(seconds=60)
-_LOST = timedelta(seconds=15)
+_LOST = timedelta(seconds=10)
 # Some hours each; the schedule gives an execution half a day.
 _PATIENT = RetryPolicy(
     initial_interval=timedelta(seconds=1),

@@ -16,7 +16,7 @@ from tests.integration.books import Books, open_books
 from tests.integration.traffic import MONDAY, Request, a_week_before, events, week
 
 UTC_DAYS = Calendar(ZoneInfo("UTC"))
-LATER = datetime(2026, 11, 20, tzinfo=UTC)
+LATER = datetime(2024, 6, 20, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ async def test_the_weeks_totals_are_those_of_plain_python_and_of_the_ledger(book
     report = await reported(books, "weekly", MONDAY)
     mine = week()
     ledger = await books.store.attempts.spend("day", limit=100)
-    in_week = [each for each in ledger if "2026-11-09" <= each.name <= "2026-11-15"]
+    in_week = [each for each in ledger if "2024-06-03" <= each.name <= "2024-06-09"]
 
     assert report.totals.cost_nano_usd == sum(each.booked for each in mine)
     assert report.totals.cost_nano_usd == sum(each.cost_nano_usd for each in in_week)
@@ -124,29 +124,29 @@ async def test_refusals_errors_latency_and_what_is_open(books: Books) -> None:
 
 async def test_days_are_those_of_the_zone(books: Books) -> None:
     """New York's days end four hours after UTC's; a chart's hours are told by its clock."""
-    calendar, monday = Calendar(ZoneInfo("America/New_York")), date(2026, 6, 1)
+    calendar, monday = Calendar(ZoneInfo("America/New_York")), date(2024, 5, 6)
     mine = week(monday, "America/New_York", every=10)
     await books.store.ledger.apply_events(list(events(mine)))
     reporter = Reporter(books.store, books.authority, calendar)
     await reporter.booked_until(0)
-    wednesday = await reporter.make(holding("daily", calendar, date(2026, 6, 3)), LATER)
+    wednesday = await reporter.make(holding("daily", calendar, date(2024, 5, 8)), LATER)
 
-    assert wednesday.totals.cost_nano_usd == sum(each.booked for each in mine if each.day == "2026-06-03") > 0
-    assert wednesday.begins_at == datetime(2026, 6, 3, 4, tzinfo=UTC)
+    assert wednesday.totals.cost_nano_usd == sum(each.booked for each in mine if each.day == "2024-05-08") > 0
+    assert wednesday.begins_at == datetime(2024, 5, 8, 4, tzinfo=UTC)
     assert [point.name for point in wednesday.chart][::23] == [
-        "2026-06-03T00:00-0400",
-        "2026-06-03T23:00-0400",
+        "2024-05-08T00:00-0400",
+        "2024-05-08T23:00-0400",
     ]
 
 
 async def test_the_month_is_looked_ahead_to_from_the_end_of_the_period(books: Books) -> None:
-    report = await reported(books, "daily", date(2026, 11, 15))
+    report = await reported(books, "daily", date(2024, 6, 9))
     mine = [*week(), *week(a_week_before(), every=3)]
     outlook = report.outlook
 
     assert outlook is not None
-    assert (outlook.month, outlook.days_to_come, outlook.limit_nano_usd) == ("2026-11", 15, None)
-    assert outlook.spent_nano_usd == sum(each.booked for each in mine if each.day[:7] == "2026-11")
+    assert (outlook.month, outlook.days_to_come, outlook.limit_nano_usd) == ("2024-06", 21, None)
+    assert outlook.spent_nano_usd == sum(each.booked for each in mine if each.day[:7] == "2024-06")
     assert outlook.low_nano_usd <= outlook.expected_nano_usd <= outlook.high_nano_usd
 
 
@@ -160,7 +160,7 @@ async def test_a_report_is_read_again_as_it_was_written(books: Books) -> None:
 
 
 async def test_a_period_without_anything_is_a_report_too(books: Books) -> None:
-    report = await reported(books, "daily", date(2026, 1, 5))
+    report = await reported(books, "daily", date(2024, 1, 8))
 
     assert report.totals.cost_nano_usd == report.totals.attempts == 0
     assert report.before is None

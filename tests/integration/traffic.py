@@ -16,7 +16,7 @@ from gateway.calls import Settlement
 from gateway.events import Event, Opened
 
 WEEK = Path(__file__).parents[1] / "data" / "week_of_traffic.csv"
-MONDAY = date(2026, 11, 9)
+MONDAY = date(2024, 6, 3)
 _DAY_MS = 86_400_000
 _MODELS = {
     "coder": ("anthropic/claude-sonnet-4-5", 3_000, 15_000),
