@@ -195,7 +195,7 @@ def snapshots(
         _snapshot(
             counter.removesuffix(ends),
             by_counter.get(counter) or WindowSum(counter),
-            _limit(counter, period, by_counter.get(counter), known, limits),
+            _limit(counter, period, by_counter.get(counter) or WindowSum(counter), known, limits),
         )
         for counter in sorted({*by_counter, *known, *named})
     ]
@@ -204,16 +204,18 @@ def snapshots(
 def _limit(
     counter: str,
     period: Period,
-    booked: WindowSum | None,
+    booked: WindowSum,
     known: Mapping[str, BudgetState],
     limits: Limits,
 ) -> int | None:
-    """As Redis has it, which knows the limits that came with calls; else by the table of limits."""
+    """As Redis has it, which knows the limits that came with calls it allowed; else as the table of limits
+    has it, or a refusal.
+    """
     if counter in known and known[counter].limit_nano_usd is not None:
         return known[counter].limit_nano_usd
     scope = counter.rsplit("|", 2)[0]
     limit = limits.get((scope, period), limits.get((f"{scope.partition(':')[0]}:*", period)))
-    return None if limit is None else limit + (booked.topped_nano_usd if booked else 0)
+    return booked.told_limit_nano_usd if limit is None else limit + booked.topped_nano_usd
 
 
 def _snapshot(scope: str, booked: WindowSum, limit: int | None) -> BudgetSnapshot:

@@ -2,7 +2,8 @@
 
 Upkeep is the drainer (outbox to ledger), the rebuilder (epochs), the monitor (switches, lapsed
 holds), the enforcer (runs that wait), the dispatcher (events that people are told of, in processes
-that supervise) and /metrics. Each of them may run in many processes.
+that supervise) and /metrics. Each of them may run in many processes. Processes that supervise bring
+Temporal's schedules to what curb.yaml wants when they start.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from worker.loading import load
 from worker.settings import Settings
 from worker.supervision import supervision
 from worker.temporal import ROLES, build_workers, knows_search_attributes
+from worker.temporal_schedules import keep_trying_to_apply
 from worker.wiring import Parts, Servers, dependencies, open_parts
 
 log = structlog.get_logger(__name__)
@@ -124,6 +126,7 @@ async def _upkeep(
         ]
         if watches:
             tasks.append(_task(dispatcher(client, parts, agents).run, "alerts"))
+            tasks.append(_task(lambda: keep_trying_to_apply(client, config), "schedules"))
         yield
     finally:
         await parts.gateway.close()

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
 _NOW = Scheduled()
 _SHORT = timedelta(minutes=2)
 _CLOSING = timedelta(minutes=20)
-_LOST = timedelta(seconds=20)
+_LOST = timedelta(seconds=5)  # done again without harm
 # For some hours; what cannot be closed by then is left to the reset of the next day.
 _PATIENT = RetryPolicy(
     initial_interval=timedelta(seconds=2),

@@ -18,7 +18,7 @@ TABLES = (tables_days.days, tables_days.budget_windows, tables_days.scheduled_wo
 class WindowSum:
     """One counter of a window as the books have it. Amounts in nano-dollars.
 
-    refusals: how often its scope said no in that time.
+    refusals: how often its scope said no in that time. told_limit: the limit that a refusal quoted.
     """
 
     counter: str
@@ -27,6 +27,7 @@ class WindowSum:
     in_doubt_nano_usd: int = 0
     topped_nano_usd: int = 0
     refusals: int = 0
+    told_limit_nano_usd: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

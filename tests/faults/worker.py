@@ -28,6 +28,7 @@ async def work(
         Settings(metrics_port=0, shutdown_seconds=5),
         Config(gateway=gateway_config(provider_url), agents=agents(root), limits={}),
         stop=stop,
+        supervise=False,
         on_ready=ready.touch,
     )
 

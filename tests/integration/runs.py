@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
@@ -15,8 +15,10 @@ from gateway.config import GatewayConfig
 from gateway.state.authority import Authority
 from gateway.store import Store
 from worker.config import Config
+from worker.config_schedules import NAMES, ScheduleChange
 from worker.service import serve
 from worker.settings import Settings
+from worker.temporal_schedules import Schedules
 from worker.wiring import Servers
 from workflows.messages import RunInput, RunResult, RunStatus
 from workflows.queues import RUNS
@@ -74,12 +76,18 @@ async def serving(
     workflows: Sequence[type] = (),
     shutdown_seconds: float = 5.0,
     supervise: bool = False,
+    scheduled: bool = False,
     settings: Settings | None = None,
     config: Config | None = None,
 ) -> AsyncIterator[Factory]:
-    """A worker of all roles while the block runs; when it ends, what is in flight has that long."""
+    """A worker of all roles while the block runs; when it ends, what is in flight has that long.
+
+    supervise: alerts are told. scheduled: schedules are applied too, and deleted in the end.
+    """
     stop, ready = asyncio.Event(), asyncio.Event()
     config = config or Config(gateway=gateway, agents={agent.name: agent for agent in agents}, limits={})
+    if not scheduled:
+        config = replace(config, schedules={name: ScheduleChange(off=True) for name in NAMES})
     service = asyncio.create_task(
         serve(
             client,
@@ -89,7 +97,7 @@ async def serving(
             stop=stop,
             tools=tools,
             workflows=workflows,
-            supervise=supervise,
+            supervise=supervise or scheduled,
             on_ready=ready.set,
         )
     )
@@ -106,6 +114,8 @@ async def serving(
             await authority.close()
             stop.set()
             await service
+            if scheduled:
+                await Schedules(client).apply([])
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:

@@ -16,7 +16,8 @@ WITH booked AS (
     SELECT counter, amount_nano_usd AS amount FROM top_ups
     WHERE right(counter, length(%(suffix)s)) = %(suffix)s
 ), refused AS (
-    SELECT (refusal ->> 'scope') || %(suffix)s AS counter
+    SELECT (refusal ->> 'scope') || %(suffix)s AS counter,
+           CASE WHEN refusal ->> 'period' = %(period)s THEN (refusal ->> 'limit_nano_usd')::bigint END AS told
     FROM attempts
     WHERE state = 'refused' AND at >= %(start)s AND at < %(end)s
       AND coalesce(refusal ->> 'scope', '') <> ''
@@ -24,16 +25,17 @@ WITH booked AS (
 )
 SELECT counter, sum(spent)::bigint AS spent_nano_usd, sum(held)::bigint AS held_nano_usd,
        sum(in_doubt)::bigint AS in_doubt_nano_usd, sum(topped)::bigint AS topped_nano_usd,
-       sum(refusals)::int AS refusals
+       sum(refusals)::int AS refusals, max(told) AS told_limit_nano_usd
 FROM (
-    SELECT counter, spent, 0 AS held, 0 AS in_doubt, 0 AS topped, 0 AS refusals FROM booked
+    SELECT counter, spent, 0 AS held, 0 AS in_doubt, 0 AS topped, 0 AS refusals,
+           NULL::bigint AS told FROM booked
     UNION ALL
     SELECT counter, 0, CASE WHEN state = 'pending' THEN amount ELSE 0 END,
-           CASE WHEN state = 'in_doubt' THEN amount ELSE 0 END, 0, 0 FROM open
+           CASE WHEN state = 'in_doubt' THEN amount ELSE 0 END, 0, 0, NULL FROM open
     UNION ALL
-    SELECT counter, 0, 0, 0, amount, 0 FROM topped
+    SELECT counter, 0, 0, 0, amount, 0, NULL FROM topped
     UNION ALL
-    SELECT counter, 0, 0, 0, 0, 1 FROM refused
+    SELECT counter, 0, 0, 0, 0, 1, told FROM refused
 ) AS every
 GROUP BY counter
 ORDER BY counter
