@@ -5,7 +5,6 @@ a client that goes away is noticed while its provider still works, whose stream 
 """
 
 import asyncio
-import contextlib
 import hashlib
 import time
 import traceback
@@ -81,24 +80,23 @@ class ModelEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = Reply(send, self._wire)
-        with contextlib.suppress(ClientGone):
-            try:
-                await self._answer(scope, receive, reply)
-            except BadRequest as error:
-                await reply.fail(problems.of_bad_request(error))
-            except Unauthorized as error:
-                await reply.fail(problems.of_unauthorized(error))
-            except ProviderError as error:
-                await reply.fail(problems.of_provider(error))
-            except (StateUnavailable, StoreUnavailable) as error:
-                await reply.fail(problems.unavailable(str(error), _now_ms()))
-            except Exception as error:  # noqa: BLE001 - the outermost edge: an answer in the client's shape
-                # By its type and place: its message may quote the prompt.
-                place = traceback.extract_tb(error.__traceback__)[-1]
-                log.error(
-                    "a request failed", error=type(error).__name__, at=f"{place.filename}:{place.lineno}"
-                )
-                await reply.fail(problems.internal())
+        try:
+            await self._answer(scope, receive, reply)
+        except ClientGone:
+            pass
+        except BadRequest as error:
+            await reply.fail(problems.of_bad_request(error))
+        except Unauthorized as error:
+            await reply.fail(problems.of_unauthorized(error))
+        except ProviderError as error:
+            await reply.fail(problems.of_provider(error))
+        except (StateUnavailable, StoreUnavailable) as error:
+            await reply.fail(problems.unavailable(str(error), _now_ms()))
+        except Exception as error:  # noqa: BLE001 - the outermost edge: an answer in the client's shape
+            # By its type and place: its message may quote the prompt.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            log.error("a request failed", error=type(error).__name__, at=f"{place.filename}:{place.lineno}")
+            await reply.fail(problems.internal())
 
     async def _answer(self, scope: Scope, receive: Receive, reply: Reply) -> None:
         headers = headers_of(scope)

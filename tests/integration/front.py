@@ -56,6 +56,17 @@ class Front:
                 return await client.post(path, content=body, headers=headers)
             return await client.post(path, json=body, headers=headers)
 
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """The same, with the answer still coming."""
+        async with (
+            httpx.AsyncClient(base_url=self.url, timeout=30) as client,
+            client.stream("POST", path, json=body, headers=headers) as answer,
+        ):
+            yield answer
+
     async def booked(self, *, adopted: int = 0) -> int:
         """The ledger in nano-dollars, once doubts are resolved: it equals the provider's invoice, and the
         counters equal it. adopted: so many requests went past curb."""
@@ -74,6 +85,21 @@ class Front:
         """Everything that is held or in doubt, over all counters."""
         budgets = await self.world.parts.authority.budgets()
         return sum(budget.held_nano_usd + budget.in_doubt_nano_usd for budget in budgets)
+
+    async def until_held(self, agent: str) -> int:
+        """Wait until something is held for this agent; how much."""
+
+        async def held() -> int:
+            return (await self.world.parts.authority.utilization(agent)).held_nano_usd
+
+        await until(held)
+        return await held()
+
+    async def attempts_of_agent(self, agent: str) -> list[dict[str, Any]]:
+        """The rows of one agent's attempts, the latest first."""
+        await self.world.ledger()
+        rows = await self.world.parts.store.attempts.recent(limit=100)
+        return [dict(row) for row in rows if row["agent"] == agent]
 
     async def attempts(self, call_key: str) -> list[dict[str, Any]]:
         """The rows of one call's attempts."""
