@@ -20,6 +20,7 @@ from gateway.policy.limits import LoopRules, RunLimits
 from gateway.policy.money import NanoUsd
 from gateway.policy.retention import RetentionPolicy
 from gateway.policy.scopes import Period
+from gateway.policy.sums import SumRules
 from gateway.policy.sweep_rules import SweepRules
 from worker.config_alerts import AlertsSection
 from worker.config_anomalies import sweep_rules
@@ -28,6 +29,7 @@ from worker.config_checks import cross_checks
 from worker.config_errors import ConfigurationProblems, problems_of
 from worker.config_health import health_plan
 from worker.config_limits import limit_checks, limits
+from worker.config_reconcile import sum_rules
 from worker.config_reports import report_policy
 from worker.config_retention import retention_policy
 from worker.config_schedules import ScheduleChange, schedule_changes
@@ -63,6 +65,7 @@ class Config:
     channels: Mapping[str, ChannelSection] = field(default_factory=dict)
     alerts: AlertsSection = AlertsSection()
     health: HealthPlan = HealthPlan({})
+    reconcile: SumRules = SumRules()
     schedules: Mapping[str, ScheduleChange] = field(default_factory=dict)
     retention: RetentionPolicy = RetentionPolicy()
     sweep: SweepRules = SweepRules()
@@ -106,7 +109,8 @@ def parse_config(text: str, name: str = FILE_NAME) -> Config:
         channels=file.alerts.channels,
         alerts=file.alerts,
         health=health_plan(file.provider_health, gateway),
-        sweep=sweep_rules(file.anomalies, file.alert_rules),
+        reconcile=sum_rules(file.reconcile),
+        sweep=sweep_rules(file.anomalies, file.alert_rules, gateway.velocity),
         schedules=schedule_changes(file.schedules),
         retention=retention_policy(file.retention),
         reports=report_policy(file.reports),

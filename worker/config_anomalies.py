@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BeforeValidator, Field
 
+from gateway.config import Velocity
 from gateway.policy.anomaly import DailySigma, HourlyJump, Seasonal
 from gateway.policy.anomaly_calls import (
     CacheHitRate,
@@ -53,8 +54,10 @@ class AgentRuleSection(RuleSection):
 
 
 class VelocitySection(RuleSection):
-    threshold: Amount = usd(50)
-    window: Seconds = 300.0
+    """threshold, window: those of `velocity: global` where nothing is written."""
+
+    threshold: Amount | None = None
+    window: Seconds | None = None
     action: Literal["notify", "kill"] = "notify"
     switch_for: Seconds = 600.0
 
@@ -184,10 +187,10 @@ class Written(Protocol):
     def channels(self) -> tuple[str, ...]: ...
 
 
-def sweep_rules(section: AnomaliesSection, alert_rules: Sequence[Written]) -> SweepRules:
-    """What the sections come to."""
+def sweep_rules(section: AnomaliesSection, alert_rules: Sequence[Written], velocity: Velocity) -> SweepRules:
+    """What the sections come to. velocity: that of each agent, whose global threshold is that of all."""
     return SweepRules(
-        velocity_all=_velocity(section.velocity_all),
+        velocity_all=_velocity(section.velocity_all, velocity),
         hourly_jump=_hourly_jump(section.hourly_jump),
         daily_sigma=_daily_sigma(section.daily_sigma),
         seasonal=_seasonal(section.seasonal),
@@ -223,8 +226,12 @@ def anomaly_checks(section: AnomaliesSection, alert_rules: Sequence[Written]) ->
             yield Problem(("alert_rules", number, "threshold"), message)
 
 
-def _velocity(section: VelocitySection) -> VelocityAll | None:
-    return None if section.off else VelocityAll(section.threshold, int(section.window))
+def _velocity(section: VelocitySection, known: Velocity) -> VelocityAll | None:
+    if section.off:
+        return None
+    threshold = known.global_nano_usd if section.threshold is None else section.threshold
+    window = known.window_seconds if section.window is None else int(section.window)
+    return VelocityAll(NanoUsd(threshold), window)
 
 
 def _hourly_jump(section: HourlyJumpSection) -> HourlyJump | None:

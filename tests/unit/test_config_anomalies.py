@@ -4,6 +4,7 @@ import pytest
 
 from gateway.errors import ConfigurationError
 from gateway.policy.anomaly import HourlyJump
+from gateway.policy.anomaly_calls import VelocityAll
 from gateway.policy.money import usd
 from gateway.policy.sweep_rules import Reaction, SweepRules
 from worker.config import parse_config, template
@@ -43,6 +44,11 @@ def test_numbers_and_actions_can_be_changed() -> None:
     assert rules.hourly_jump == HourlyJump(4.0, usd("2.50"))
     assert rules.reactions == {"hourly_jump": Reaction("kill", 300.0)}
     assert rules.remind_seconds == 3_600
+
+
+def test_everybodys_velocity_has_the_global_threshold_unless_it_has_its_own() -> None:
+    assert sweep("velocity: {global: 80, window: 2m}").velocity_all == VelocityAll(usd(80), 120)
+    assert sweep("anomalies: {velocity_all: {threshold: 30}}").velocity_all == VelocityAll(usd(30), 300)
 
 
 def test_one_of_the_cost_thresholds_can_be_moved_or_switched_off() -> None:
