@@ -7,19 +7,22 @@ from activities.channels import Channel
 from activities.reports.policy import ReportPolicy
 from gateway.policy.alert_routes import AlertPolicy
 from gateway.policy.health import HealthPlan
+from gateway.policy.sums import SumRules
 from gateway.policy.sweep_rules import SweepRules
 
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
     """channels: by their names in curb.yaml. temporal_ui: where people look at workflows, '' unknown.
-    alerts: who is told of what. health: which providers are looked at, and how."""
+    alerts: who is told of what. health: which providers are looked at, and how.
+    reconcile: how patient the providers' usage is read."""
 
     channels: Mapping[str, Channel] = field(default_factory=dict)
     temporal_ui: str = ""
     namespace: str = "default"
     alerts: AlertPolicy = AlertPolicy()
     health: HealthPlan = HealthPlan({})
+    reconcile: SumRules = SumRules()
     sweep: SweepRules = SweepRules()
     reports: ReportPolicy = ReportPolicy()
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 import httpx
 
+from gateway.config import GatewayConfig
 from gateway.errors import CurbError
 from gateway.policy.sums import Counts
 
@@ -129,6 +130,14 @@ class SimulatorInvoice:
         for row in found:
             if since_ms <= row.at_ms and (until_ms is None or row.at_ms < until_ms):
                 yield row
+
+
+def invoice_source(config: GatewayConfig) -> UsageSource | None:
+    """The row-by-row usage that is configured: of one simulator, for the providers that it plays."""
+    told = {name: each.invoice_url for name, each in config.providers.items() if each.invoice_url}
+    if len(urls := set(told.values())) != 1:
+        return None
+    return SimulatorInvoice(urls.pop(), covered=frozenset(told))
 
 
 async def invoice_of(usage: UsageSource) -> dict[str, UsageRow]:

@@ -1,6 +1,6 @@
 """`provider_health:` in curb.yaml: how providers are looked at, and when one is switched off."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -9,6 +9,7 @@ from gateway.config import GatewayConfig
 from gateway.policy.health import HealthPlan, HealthRules, Kind
 from gateway.policy.money import usd
 from worker.config_errors import Problem, suggestion
+from worker.config_schedules import ScheduleSection
 from worker.config_values import Amount, Name, Ratio, Seconds, Section
 
 
@@ -65,8 +66,14 @@ def health_plan(section: HealthSection, gateway: GatewayConfig) -> HealthPlan:
     )
 
 
-def health_checks(section: HealthSection, gateway: GatewayConfig) -> Iterator[Problem]:
+def health_checks(
+    section: HealthSection, gateway: GatewayConfig, schedules: Mapping[str, ScheduleSection]
+) -> Iterator[Problem]:
     """Names that lead nowhere, and looks that take longer than there is time."""
+    planned = schedules.get("provider-health")
+    if planned is not None and (planned.every is not None or planned.at is not None):
+        message = "write `every` under provider_health instead: looks are counted by it too"
+        yield Problem(("schedules", "provider-health"), message)
     for name in section.providers:
         if name not in gateway.providers:
             message = f"there is no provider {name}{suggestion(name, list(gateway.providers))}"

@@ -12,6 +12,7 @@ from gateway.policy.money import usd
 from worker.config_alerts import AlertsSection
 from worker.config_anomalies import AnomaliesSection
 from worker.config_health import HealthSection
+from worker.config_reconcile import ReconcileSection
 from worker.config_reports import ReportsSection
 from worker.config_retention import RetentionSection
 from worker.config_schedules import Schedule
@@ -195,6 +196,7 @@ class File(Section):
     alert_rules: tuple[AlertRule, ...] = ()
     alerts: AlertsSection = AlertsSection()
     provider_health: HealthSection = HealthSection()
+    reconcile: ReconcileSection = ReconcileSection()
     anomalies: AnomaliesSection = AnomaliesSection()
     reports: ReportsSection = ReportsSection()
     schedules: dict[str, Schedule] = Field(default_factory=dict)

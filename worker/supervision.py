@@ -7,6 +7,7 @@ from activities.alerts import AlertActivities
 from activities.channels import Channel
 from activities.dependencies import Dependencies
 from activities.health import HealthActivities
+from activities.reconcile import ReconcileActivities
 from activities.report import ReportActivities
 from activities.reset import ResetActivities
 from activities.supervision import Supervision
@@ -20,6 +21,7 @@ from workflows.anomaly_sweep import AnomalySweep
 from workflows.cost_report import CostReport
 from workflows.daily_reset import DailyReset
 from workflows.provider_health import ProviderHealth
+from workflows.reconcile import Reconcile
 
 WORKFLOWS: tuple[type, ...] = (
     Alert,
@@ -27,6 +29,7 @@ WORKFLOWS: tuple[type, ...] = (
     CostReport,
     DailyReset,
     ProviderHealth,
+    Reconcile,
 )
 
 
@@ -34,6 +37,7 @@ def activities(dependencies: Dependencies, supervision: Supervision) -> list[Cal
     """Everything that the workflows of supervision may ask for."""
     health = HealthActivities(dependencies, supervision)
     alerts = AlertActivities(dependencies, supervision)
+    reconcile = ReconcileActivities(dependencies, supervision)
     reports = ReportActivities(dependencies, supervision)
     reset = ResetActivities(dependencies, supervision)
     sweep = SweepActivities(dependencies, supervision)
@@ -44,6 +48,7 @@ def activities(dependencies: Dependencies, supervision: Supervision) -> list[Cal
         alerts.note_word,
         health.probe_providers,
         health.judge_providers,
+        reconcile.reconcile_hour,
         reports.make_report,
         reports.deliver_report,
         reports.note_report,
@@ -70,6 +75,7 @@ def supervision(
         namespace=namespace,
         alerts=alerts_here(config, channels),
         health=config.health,
+        reconcile=config.reconcile,
         sweep=config.sweep,
         reports=reports_here(config.reports, channels),
     )

@@ -6,12 +6,11 @@ provider has reported something later; where it has not, only after `PATIENCE` t
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
 from gateway.config import GatewayConfig
 from gateway.policy.pricing import Price
-from gateway.policy.sums import Counts
+from gateway.policy.sums import Counts, SumRules
 from gateway.prices import PriceBook
 from gateway.store import AttemptRow
 from gateway.usage import BucketSource, UsageBucket
@@ -21,17 +20,6 @@ PATIENCE = 6
 MARGIN = timedelta(minutes=1)
 """How far off a provider's clock may be, and how long it may take to count."""
 _DATED = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
-
-
-@dataclass(frozen=True, slots=True)
-class SumRules:
-    """complete_after_seconds: how old a stretch of time is before a provider has counted all of it."""
-
-    complete_after_seconds: float = 7_200.0
-
-    @property
-    def complete_after(self) -> timedelta:
-        return timedelta(seconds=self.complete_after_seconds)
 
 
 class Account:

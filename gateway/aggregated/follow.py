@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gateway.aggregated.account import Account, SumRules
+from gateway.aggregated.account import Account
 from gateway.aggregated.comparison import Comparison
 from gateway.aggregated.doubts import Doubts
 from gateway.config import GatewayConfig
+from gateway.policy.sums import SumRules
 from gateway.prices import PriceBook
 from gateway.providers.usage_apis import usage_api
 from gateway.reconcile import DRAIN_SECONDS, drained

@@ -20,12 +20,24 @@ curb's alone.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from gateway.policy.pricing import Card, Price, cost
 from gateway.policy.usage import Usage
 
 MINUTE_MS = 60_000
 KINDS = ("input", "output", "cache_read", "cache_write")
+
+
+@dataclass(frozen=True, slots=True)
+class SumRules:
+    """complete_after_seconds: how old a stretch of time is before a provider has counted all of it."""
+
+    complete_after_seconds: float = 7_200.0
+
+    @property
+    def complete_after(self) -> timedelta:
+        return timedelta(seconds=self.complete_after_seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from gateway.aggregated.account import SumRules
 from gateway.aggregated.follow import SumReport, follow_sums
 from gateway.config import GatewayConfig, Provider
 from gateway.drainer import Drainer
+from gateway.policy.sums import SumRules
 from gateway.providers.usage_apis import usage_api
 from gateway.rebuild import Rebuilder
 from gateway.reconcile import resolve

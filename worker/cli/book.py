@@ -1,6 +1,7 @@
 """curb ledger verify|resolve, curb policy check|apply|show."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,11 @@ from worker.cli.output import Json
 from worker.cli.status import Status
 
 if TYPE_CHECKING:
+    from gateway.aggregated.follow import SumReport
     from gateway.policy.money import NanoUsd
     from gateway.policy.scopes import Period
     from gateway.reconcile import Report
-    from worker.cli.servers import Books
+    from worker.cli.servers import Books, House
     from worker.config import Config
 
 ledger = typer.Typer(help="The books: counters, ledger and invoice.", no_args_is_help=True)
@@ -49,32 +51,49 @@ def resolve(
 def _reconcile(*, resolving: bool, min_age: float, as_json: bool) -> None:
     from worker.cli import output
 
-    report = asyncio.run(_report(resolving=resolving, min_age=min_age))
+    report, sums = asyncio.run(_report(resolving=resolving, min_age=min_age))
     if as_json:
-        output.print_json(report_document(report, resolving=resolving))
+        output.print_json(report_document(report, sums, resolving=resolving))
     else:
-        print_report(report, resolving=resolving)
+        print_report(report, sums, resolving=resolving)
     raise typer.Exit(Status.DONE if report.ok else Status.FAILED)
 
 
-async def _report(*, resolving: bool, min_age: float) -> "Report":
+async def _report(*, resolving: bool, min_age: float) -> "tuple[Report, SumReport | None]":
     from gateway import reconcile
     from worker.cli.servers import house, open_books
 
     known = house()
     async with open_books(known) as books:
         if not resolving:
-            return await reconcile.verify(books.authority, books.store, known.usage())
-        return await reconcile.resolve(
+            return await reconcile.verify(books.authority, books.store, known.usage()), None
+        sums = await _follow_sums(known, books)
+        report = await reconcile.resolve(
             books.authority,
             books.store,
             known.usage(),
             min_age_seconds=min_age,
             estimate_after_seconds=known.config.gateway.doubt_settles_after_seconds,
         )
+        report.settled += sums.settled
+        report.adjusted += sums.adjusted
+        return report, sums
 
 
-def report_document(report: "Report", *, resolving: bool) -> dict[str, Any]:
+async def _follow_sums(known: "House", books: "Books") -> "SumReport":
+    """What providers tell in sums comes first: afterwards old doubts settle at their estimates."""
+    from gateway.aggregated.follow import bucket_sources, follow_sums
+
+    config = known.config
+    sources, unavailable = bucket_sources(config.gateway)
+    sums = await follow_sums(
+        books.authority, books.store, sources, config.gateway, config.reconcile, now=datetime.now(UTC)
+    )
+    sums.unavailable |= unavailable
+    return sums
+
+
+def report_document(report: "Report", sums: "SumReport | None" = None, *, resolving: bool) -> dict[str, Any]:
     """A report for programs."""
     from worker.cli.output import usd_text
 
@@ -102,10 +121,17 @@ def report_document(report: "Report", *, resolving: bool) -> dict[str, Any]:
     if resolving:
         done = ("settled", "adjusted", "adopted", "left_open")
         document["resolved"] = {name: getattr(report, name) for name in done}
+    if sums is not None:
+        document["provider_usage"] = {
+            "followed": sums.followed,
+            "unavailable": sums.unavailable,
+            "left_in_doubt": dict(sums.undecided),
+            "unattributed_usd": usd_text(sums.unattributed_nano_usd),
+        }
     return document
 
 
-def print_report(report: "Report", *, resolving: bool) -> None:
+def print_report(report: "Report", sums: "SumReport | None" = None, *, resolving: bool) -> None:
     """A report for people."""
     from worker.cli.output import console, dollars, table
 
@@ -115,6 +141,8 @@ def print_report(report: "Report", *, resolving: bool) -> None:
             f"resolved: {report.settled} settled, {report.adjusted} adjusted, {report.adopted} adopted, "
             f"{report.left_open} left open"
         )
+    if sums is not None:
+        _print_sums(sums)
     rows = table("", "amount", right=("amount",))
     invoice = "no usage to be had" if report.invoice_nano_usd is None else dollars(report.invoice_nano_usd)
     rows.add_row("ledger", dollars(report.ledger_nano_usd))
@@ -132,6 +160,21 @@ def print_report(report: "Report", *, resolving: bool) -> None:
     compared = "counters = ledger" if report.invoice_nano_usd is None else "counters = ledger = invoice"
     verdict = f"[green]{compared}[/green] ({report.counters} counters)"
     out.print(verdict if report.ok else "[red]the books differ[/red]")
+
+
+def _print_sums(sums: "SumReport") -> None:
+    from worker.cli.output import console, dollars
+
+    out = console()
+    for name in sums.followed:
+        out.print(f"{name}: its usage was read")
+    for reason in sums.unavailable.values():
+        out.print(reason, style="yellow", markup=False)
+    for reason, times in sorted(sums.undecided.items()):
+        out.print(f"left in doubt, {times} times: {reason}")
+    if sums.unattributed_nano_usd:
+        amount = dollars(sums.unattributed_nano_usd)
+        out.print(f"[yellow]providers report {amount} of usage that no attempt explains[/yellow]")
 
 
 def _print_differences(report: "Report") -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gateway.state.authority import Authority
 from gateway.store import Store
-from gateway.usage import SimulatorInvoice, UsageSource
+from gateway.usage import SimulatorInvoice, UsageSource, invoice_source
 from worker.cli.errors import ServersMissing, Unreachable
 from worker.config import Config, load_config, on_simulator
 from worker.settings import Settings, load_settings
@@ -100,12 +100,7 @@ class House:
         """Where the providers' usage can be had: the simulator's invoice, or one that is configured."""
         if self.places.simulator_url:
             return SimulatorInvoice(self.places.simulator_url)
-        told = {
-            name: each.invoice_url for name, each in self.config.gateway.providers.items() if each.invoice_url
-        }
-        if len(urls := set(told.values())) != 1:
-            return None
-        return SimulatorInvoice(urls.pop(), covered=frozenset(told))
+        return invoice_source(self.config.gateway)
 
     def workflow_url(self, run_id: str) -> str:
         """The run in the Temporal UI; '' where no UI is known."""
