@@ -1,6 +1,6 @@
 """The table of alerts (REQUIREMENTS 9): each row fires where it happens, and reaches whom it should.
 
-Slack, a pager and mail as they are without any routes; money is spent and agents run for real where
+A chat, a pager and mail as they are without any routes; money is spent and agents run for real where
 the hot path raises the alert, and events are as their other sources write them where they do not.
 """
 
@@ -38,7 +38,7 @@ class House:
     """A worker with the channels that most houses have."""
 
     factory: Factory
-    slack: Receiver
+    chat: Receiver
     pager: Receiver
     mail: MailServer
     redis: "redis.asyncio.Redis"
@@ -72,8 +72,8 @@ class House:
 
     def heard(self, place: str) -> list[str]:
         match place:
-            case "slack":
-                return [each.json["text"] for each in self.slack.requests]
+            case "chat":
+                return [each.json["title"] for each in self.chat.requests if each.json["kind"] == "firing"]
             case "pager":
                 return [
                     each.json["payload"]["summary"] for each in self.pager.requests if "payload" in each.json
@@ -92,14 +92,13 @@ async def house(
 ) -> AsyncIterator[House]:
     places = tmp_path_factory.mktemp("secrets")
     client = redis.asyncio.Redis.from_url(redis_url, decode_responses=True)
-    async with receiver() as slack, receiver() as pager, mail_server() as mail:
-        (places / "slack").write_text(f"{slack.url}/hook")
+    async with receiver() as chat, receiver() as pager, mail_server() as mail:
         (places / "pager").write_text("k" * 32)
         (places / "smtp").write_text(mail.url(options="?tls=off"))
         text = f"""
         alerts:
           channels:
-            slack: {{type: slack, url_file: "{places / "slack"}"}}
+            chat: {{type: webhook, url: "{chat.url}"}}
             pager: {{type: pagerduty, key_file: "{places / "pager"}", url: "{pager.url}/v2/enqueue"}}
             mail: {{type: email, to: ops@example.org, from: curb@example.org, smtp_file: "{places / "smtp"}"}}
         """
@@ -109,7 +108,7 @@ async def house(
         async with serving(
             temporal, Servers(redis_url, database), gateway, agents, supervise=True, config=config
         ) as factory:
-            yield House(factory, slack, pager, mail, client)
+            yield House(factory, chat, pager, mail, client)
     await client.aclose()
 
 
@@ -129,11 +128,11 @@ def an_agent() -> str:
     return f"buyer-{secrets.token_hex(3)}"
 
 
-async def test_a_cost_velocity_spike_goes_to_slack(house: House) -> None:
+async def test_a_cost_velocity_spike_goes_to_the_chat(house: House) -> None:
     agent = an_agent()
     await house.spend(agent, "6.203144")
 
-    assert await house.told("slack", agent) == f"🟠 {agent} spent $6.20 in 5 minutes"
+    assert await house.told("chat", agent) == f"{agent} spent $6.20 in 5 minutes"
     assert not [each for each in house.heard("pager") if agent in each]
 
 
@@ -152,26 +151,26 @@ async def test_a_critical_cost_velocity_kills_the_agent_and_pages_once(house: Ho
     assert len([each for each in house.heard("pager") if agent in each]) == 1
 
 
-async def test_80_percent_of_a_daily_budget_goes_to_slack_and_all_of_it_to_everybody(house: House) -> None:
+async def test_80_percent_of_a_daily_budget_is_told_and_all_of_it_pages(house: House) -> None:
     agent = an_agent()
     await house.limit(f"agent:{agent}", "1")
     await house.spend(agent, "0.85")
-    eighty = await house.told("slack", agent)
+    eighty = await house.told("chat", agent)
     await house.spend(agent, "0.15")
 
     everything = f"{agent}: the daily budget is spent ($1.00 of $1.00)"
-    assert eighty == f"🟠 {agent}: 85% of the daily budget is spent ($0.85 of $1.00)"
+    assert eighty == f"{agent}: 85% of the daily budget is spent ($0.85 of $1.00)"
     assert await house.told("pager", agent) == everything
     assert everything in await house.told("mail", agent)
 
 
-async def test_80_percent_of_a_teams_budget_goes_to_slack_and_mail(house: House) -> None:
+async def test_80_percent_of_a_teams_budget_goes_to_chat_and_mail(house: House) -> None:
     team = f"red-{secrets.token_hex(3)}"
     await house.limit(f"team:{team}", "2")
     await house.spend(an_agent(), "1.6", team=team)
 
     words = f"Team {team}: 80% of the daily budget is spent ($1.60 of $2.00)"
-    assert words in await house.told("slack", team)
+    assert words in await house.told("chat", team)
     assert words in await house.told("mail", team)
 
 
@@ -179,14 +178,14 @@ async def test_a_loop_stops_the_run_and_is_told(house: House) -> None:
     result = await house.factory.run("looper", "Go round.", max_steps=25)
 
     assert result.status == "stopped"
-    assert await house.told("slack", "looper") == "🟠 looper makes the same call again and again"
+    assert await house.told("chat", "looper") == "looper makes the same call again and again"
 
 
 async def test_a_context_that_explodes_stops_the_run_and_is_told(house: House) -> None:
     result = await house.factory.run("grower", "Read everything.", max_steps=25)
 
     assert result.reason.startswith("context_explosion")
-    assert await house.told("slack", "grower") == "🟠 grower: the context explodes"
+    assert await house.told("chat", "grower") == "grower: the context explodes"
 
 
 async def test_a_switch_for_everything_pages(house: House) -> None:
@@ -195,7 +194,7 @@ async def test_a_switch_for_everything_pages(house: House) -> None:
         assert await house.told("pager", "by adam") == "Everything is switched off by adam"
     finally:
         await house.factory.authority.clear_switch("kill:global")
-    assert await house.told("slack", "Resolved: Everything is switched off by adam")
+    assert await house.told("chat", "by adam")
 
 
 _CALLS = {"calls": 100, "window_seconds": 300}
@@ -206,28 +205,28 @@ _CALLS = {"calls": 100, "window_seconds": 300}
     [
         ("daily_budget_80", "global", "",
          {"counter": "global|day|2026-11-21", "spent_nano_usd": usd(160), "limit_nano_usd": usd(200)},
-         "All agents: 80% of the daily budget is spent ($160.00 of $200.00)", ("slack", "mail")),
+         "All agents: 80% of the daily budget is spent ($160.00 of $200.00)", ("chat", "mail")),
         ("error_rate", "agent:erring", "warning", {"error_ratio": 0.12, "errors": 12, **_CALLS},
-         "erring: 12% of the calls fail", ("slack",)),
+         "erring: 12% of the calls fail", ("chat",)),
         ("error_cascade", "global", "critical", {"agents": 4, **_CALLS},
-         "4 agents fail at once", ("slack", "pager", "mail")),
+         "4 agents fail at once", ("chat", "pager", "mail")),
         ("provider_down", "provider:openai", "", {"calls": 9, "errors": 8},
-         "Provider openai is down", ("slack",)),
+         "Provider openai is down", ("chat",)),
         ("model_degradation", "model:openai/gpt-5-mini", "warning", {"p95_ms": 12_000, **_CALLS},
-         "Model openai/gpt-5-mini is slow: p95 12 seconds", ("slack",)),
+         "Model openai/gpt-5-mini is slow: p95 12 seconds", ("chat",)),
         ("success_rate", "global", "critical", {"success_ratio": 0.89, "failed": 11, **_CALLS},
-         "Only 89% of the calls succeed", ("slack", "pager", "mail")),
+         "Only 89% of the calls succeed", ("chat", "pager", "mail")),
         ("redis_memory", "redis", "warning", {"used_ratio": 0.9, "used_bytes": 9, "limit_bytes": 10},
-         "Redis is 90% full", ("slack",)),
+         "Redis is 90% full", ("chat",)),
         ("cost_threshold", "global", "warning",
          {"name": "daily warning", "period": "day", "window": "2026-11-21", "threshold_nano_usd": usd(100),
           "actual_nano_usd": usd(101), "overage_nano_usd": usd(1)},
-         "All agents: $101.00 spent this day, more than $100.00", ("slack", "mail")),
+         "All agents: $101.00 spent this day, more than $100.00", ("chat", "mail")),
         ("hourly_jump", "agent:jumper", "warning",
          {"spent_nano_usd": usd(9), "hour_before_nano_usd": usd(2), "limit_nano_usd": usd(6), "times": 3.0},
-         "jumper spent $9.00 in this hour, $2.00 in the hour before", ("slack",)),
+         "jumper spent $9.00 in this hour, $2.00 in the hour before", ("chat",)),
         ("velocity_all", "global", "critical", {"spent_nano_usd": usd(51), "window_seconds": 300},
-         "All agents together spent $51.00 in 5 minutes", ("slack", "pager", "mail")),
+         "All agents together spent $51.00 in 5 minutes", ("chat", "pager", "mail")),
     ],
 )  # fmt: skip
 async def test_what_others_find_reaches_whom_it_should(

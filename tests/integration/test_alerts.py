@@ -3,10 +3,8 @@
 One worker for the module. Each test has agents of its own, so that its alerts are its own too.
 """
 
-import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
@@ -15,121 +13,21 @@ from temporalio.worker import Replayer
 
 from activities.alert_messages import AlertInput
 from activities.alert_text import workflow_id
-from gateway.policy.alert_plan import Delivery
 from gateway.policy.alert_routes import Silence
-from gateway.policy.alerts import AlertRecord, Reader
 from gateway.policy.money import usd
-from tests.integration.receivers import Answer, Receiver, receiver
-from tests.integration.runs import Factory, eventually, serving
-from worker.alerting import Dispatcher
-from worker.config import Config, parse_config
+from tests.integration.alert_house import House, a, about, alert_house
+from tests.integration.receivers import Answer
+from tests.integration.runs import eventually
 from worker.temporal import sandbox
 from worker.wiring import Servers
 from workflows.alert import Alert
 from workflows.queues import SUPERVISION
 
-_CONFIG = """
-agents:
-  red-coder: {{team: red}}
-alerts:
-  channels:
-    chat: {{type: webhook, url: "{chat}"}}
-    pager: {{type: webhook, url: "{pager}"}}
-    broken: {{type: webhook, url: "{broken}"}}
-  routes:
-    - {{agent: "lonely-*", channels: chat, escalate: {{after: 300ms, to: pager}}}}
-    - {{agent: "patient-*", channels: chat, escalate: {{after: 30m, to: pager}}}}
-    - {{agent: "half-*", channels: [broken, chat]}}
-    - {{severity: critical, channels: [chat, pager]}}
-    - {{channels: [chat]}}
-  repeat_after: 400ms
-  resolve_after: {{error_rate: 1s}}
-"""
-
-
-class House:
-    """The worker, and what arrives at its channels."""
-
-    def __init__(self, factory: Factory, chat: Receiver, pager: Receiver, broken: Receiver) -> None:
-        self.factory, self.store = factory, factory.store
-        self.chat, self.pager, self.broken = chat, pager, broken
-
-    async def fire(self, rule: str, agent: str, **changes: Any) -> None:
-        evidence = changes.pop("evidence", {"n": 1})
-        await self.store.events.alert(rule, f"agent:{agent}", evidence, **changes)
-
-    async def until(self, receiver: Receiver, agent: str, *kinds: str) -> list[Any]:
-        """Wait until these kinds of messages about an agent have come, in this order."""
-
-        async def there() -> bool:
-            return len(about(receiver, agent)) >= len(kinds)
-
-        await eventually(there)
-        found = about(receiver, agent)
-        assert [each["kind"] for each in found] == list(kinds), found
-        return found
-
-    async def alert(self, agent: str) -> AlertRecord:
-        """The newest alert about an agent, once there is one."""
-        found: list[AlertRecord] = []
-
-        async def there() -> bool:
-            found[:] = [a for a in await self.store.alerts.recent(ended=True, limit=1000) if a.agent == agent]
-            return bool(found)
-
-        await eventually(there)
-        return max(found, key=lambda each: each.first_seen)
-
-    async def until_status(self, agent: str, status: str) -> AlertRecord:
-        async def so() -> bool:
-            return (await self.alert(agent)).status == status
-
-        await eventually(so)
-        return await self.alert(agent)
-
-    async def until_noticed(self) -> None:
-        """Wait until the dispatcher has dealt with everything."""
-
-        async def nothing_new() -> bool:
-            return not (await self.store.alerts.unnoticed()).rows
-
-        await eventually(nothing_new)
-
-    async def delivery(self, agent: str, channel: str) -> Delivery:
-        alert = await self.alert(agent)
-        return next(
-            d for d in (await self.store.alerts.deliveries([alert.id]))[alert.id] if d.channel == channel
-        )
-
-    def dispatcher(self, **changes: Any) -> Dispatcher:
-        """Another one, as after a restart."""
-        return Dispatcher(self.factory.client, self.factory.authority, self.store, Reader(), **changes)
-
-
-def about(receiver: Receiver, agent: str) -> list[Any]:
-    return [each.json for each in receiver.requests if each.json["data"]["agent"] == agent]
-
-
-def a(kind: str) -> str:
-    """An agent of this test alone."""
-    return f"{kind}-{secrets.token_hex(3)}"
-
 
 @pytest.fixture(scope="module")
 async def house(temporal: Client, redis_url: str, database: str) -> AsyncIterator[House]:
-    async with receiver() as chat, receiver() as pager, receiver() as broken:
-        text = _CONFIG.format(chat=chat.url, pager=pager.url, broken=broken.url)
-        config: Config = parse_config(text)
-        servers = Servers(redis_url, database)
-        async with serving(
-            temporal,
-            servers,
-            config.gateway,
-            list(config.agents.values()),
-            supervise=True,
-            config=config,
-        ) as factory:
-            yield House(factory, chat, pager, broken)
+    async with alert_house(temporal, Servers(redis_url, database)) as house:
+        yield house
 
 
 async def test_an_event_of_the_hot_path_reaches_a_channel_with_its_numbers(house: House) -> None:
@@ -242,11 +140,11 @@ async def test_an_acknowledgement_in_the_temporal_ui_is_written_down_and_stops_t
     agent = a("patient")
     await house.fire("provider_down", agent)
     await house.until(house.chat, agent, "firing")
-    handle = house.factory.client.get_workflow_handle(workflow_id((await house.alert(agent)).id))
+    handle = house.handle(await house.alert(agent))
     await handle.signal("acknowledge", "ann")
 
     acknowledged = await house.until_status(agent, "acknowledged")
-    await eventually(lambda: _waits(house, agent, "looks after it"))
+    await eventually(lambda: house.shows(agent, "looks after it"))
 
     assert acknowledged.acknowledged_by == "ann"
     [entry] = [e for e in await house.store.events.audit_log() if e.target == acknowledged.id]
@@ -261,7 +159,7 @@ async def test_an_acknowledgement_in_the_store_alone_is_enough(house: House) -> 
     assert await house.store.alerts.acknowledge(alert.id, "bob", "", datetime.now(UTC))
     assert not await house.store.alerts.acknowledge(alert.id, "carl", "", datetime.now(UTC))
 
-    await eventually(lambda: _waits(house, agent, "bob looks after it"))
+    await eventually(lambda: house.shows(agent, "bob looks after it"))
     assert not await house.store.alerts.nudged()
 
 
@@ -270,7 +168,7 @@ async def test_a_person_may_say_that_it_is_over(house: House) -> None:
     await house.fire("provider_down", agent)
     await house.until(house.chat, agent, "firing")
     alert = await house.alert(agent)
-    await house.factory.client.get_workflow_handle(workflow_id(alert.id)).signal("resolve", "ann")
+    await house.handle(alert).signal("resolve", "ann")
 
     _, end = await house.until(house.chat, agent, "firing", "resolved")
     assert "Ended by ann" in end["text"]
@@ -286,7 +184,7 @@ async def test_one_channel_that_is_down_delays_no_other(house: House) -> None:
     await house.until(house.chat, agent, "firing", "resolved")
 
     assert (await house.delivery(agent, "broken")).state == "pending"
-    handle = house.factory.client.get_workflow_handle(workflow_id((await house.alert(agent)).id))
+    handle = house.handle(await house.alert(agent))
     await handle.terminate()
 
 
@@ -299,7 +197,7 @@ async def test_a_channel_that_is_busy_is_told_when_it_says(house: House) -> None
     refused, taken = await house.until(house.broken, agent, "firing", "firing")
 
     assert refused == taken | {"text": refused["text"]}
-    await eventually(lambda: _delivered(house, agent, "broken"))
+    await eventually(lambda: house.has_state(agent, "broken", "delivered"))
     delivery = await house.delivery(agent, "broken")
     assert (delivery.state, delivery.tries) == ("delivered", 2)
 
@@ -309,11 +207,8 @@ async def test_what_a_channel_refuses_is_not_tried_again_and_can_be_seen(house: 
     house.broken.says(Answer(403, "no such hook"))
     await house.fire("provider_down", agent)
     await house.until(house.chat, agent, "firing")
+    await eventually(lambda: house.has_state(agent, "broken", "refused"))
 
-    async def refused() -> bool:
-        return (await house.delivery(agent, "broken")).state == "refused"
-
-    await eventually(refused)
     delivery = await house.delivery(agent, "broken")
     assert "no such hook" in delivery.error
     assert (delivery.tries, len(about(house.broken, agent))) == (1, 1)
@@ -340,7 +235,7 @@ async def test_an_alert_whose_workflow_is_gone_is_followed_again(house: House) -
     await house.fire("provider_down", agent)
     await house.until(house.chat, agent, "firing")
     alert = await house.alert(agent)
-    handle = house.factory.client.get_workflow_handle(workflow_id(alert.id))
+    handle = house.handle(alert)
     await handle.terminate()
     past = "UPDATE alerts SET look_at = now() - interval '1 hour' WHERE id = %(id)s"
     await house.store._database.select(past, {"id": alert.id})
@@ -362,7 +257,7 @@ async def test_a_silence_holds_back_until_it_is_ended(house: House) -> None:
     await house.store.alerts.silence(silence)
     await house.fire("provider_down", agent)
     await house.until_noticed()
-    await eventually(lambda: _waits(house, agent, "silenced by ann"))
+    await eventually(lambda: house.shows(agent, "silenced by ann"))
     assert about(house.chat, agent) == []
 
     ended = await house.store.alerts.end_silence(silence.id[:4])
@@ -395,7 +290,7 @@ async def test_a_switch_that_curb_set_is_not_told_beside_its_cause(house: House)
 
     await eventually(noted)
     await house.factory.authority.clear_switch(name)
-    await eventually(lambda: _done(house, agent, f"{name} is lifted"))
+    await eventually(lambda: house.has_done(agent, f"{name} is lifted"))
     assert len(about(house.chat, agent)) == 1
 
 
@@ -404,7 +299,7 @@ async def test_the_workflow_goes_on_as_new_and_forgets_nothing(house: House) -> 
     await house.fire("provider_down", agent)
     await house.until(house.chat, agent, "firing")
     alert = await house.alert(agent)
-    handle = house.factory.client.get_workflow_handle(workflow_id(alert.id))
+    handle = house.handle(alert)
     await handle.terminate()
     await house.factory.client.start_workflow(
         "Alert", AlertInput(alert=alert.id, looks_before_new=1), id=handle.id, task_queue=SUPERVISION
@@ -433,18 +328,3 @@ async def test_histories_of_alerts_replay(house: House) -> None:
             await replayer.replay_workflow(history)
             replayed += 1
     assert replayed
-
-
-async def _waits(house: House, agent: str, words: str) -> bool:
-    """Whether the Temporal UI shows these words beside an agent's alert."""
-    handle = house.factory.client.get_workflow_handle(workflow_id((await house.alert(agent)).id))
-    shown: Any = await handle.query("__temporal_workflow_metadata")
-    return words in str(shown)
-
-
-async def _delivered(house: House, agent: str, channel: str) -> bool:
-    return (await house.delivery(agent, channel)).state == "delivered"
-
-
-async def _done(house: House, agent: str, action: str) -> bool:
-    return (await house.alert(agent)).action == action

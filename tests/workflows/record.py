@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 
 from gateway.calls import Message, Text, ToolResult, ToolUse
 from gateway.store.migrate import migrate
@@ -48,11 +48,11 @@ async def record(names: Sequence[str]) -> None:
         for name in names:
             ids = await SCENARIOS[name](stage)
             _forget(name)
-            parts = [part for id in ids for part in await _links(stage.factory, id)]
+            parts = [part for id in ids for part in await links(stage.factory.client, id)]
             for number, part in enumerate(parts, start=1):
                 suffix = f".{number}" if len(parts) > 1 else ""
-                _write(HISTORIES / f"{name}{suffix}.json", part)
-            _write(WORDS / f"{name}.json", json.dumps(await _words(stage.factory, ids)))
+                write(HISTORIES / f"{name}{suffix}.json", part)
+            write(WORDS / f"{name}.json", json.dumps(await _words(stage.factory, ids)))
             sys.stdout.write(f"{name}: {len(parts)}\n")
 
 
@@ -80,13 +80,13 @@ async def _stage() -> AsyncIterator[Stage]:
         provider.stop()
 
 
-async def _links(factory: Factory, workflow_id: str) -> list[str]:
+async def links(client: Client, workflow_id: str) -> list[str]:
     """The histories of a workflow, one for each time that it continued as new, oldest first."""
-    run_id = (await factory.client.get_workflow_handle(workflow_id).describe()).raw_description
+    run_id = (await client.get_workflow_handle(workflow_id).describe()).raw_description
     first = run_id.workflow_execution_info.first_run_id
     found = []
     while first:
-        handle: WorkflowHandle[object, object] = factory.client.get_workflow_handle(workflow_id, run_id=first)
+        handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow_id, run_id=first)
         history = await handle.fetch_history()
         found.append(history.to_json())
         first = history.events[-1].workflow_execution_continued_as_new_event_attributes.new_execution_run_id
@@ -126,7 +126,8 @@ def _forget(name: str) -> None:
         path.unlink()
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """Write JSON on one line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False) + "\n")
 

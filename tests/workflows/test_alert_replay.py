@@ -1,0 +1,25 @@
+"""Workflows of alerts that are alive while curb is upgraded go on: recorded histories replay (I11)."""
+
+from pathlib import Path
+
+import pytest
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+
+from tests.workflows.record_alerts import ALERTS, SCENARIOS
+from tests.workflows.test_replay import history
+from worker.temporal import sandbox
+from workflows.alert import Alert
+
+FILES = sorted(ALERTS.glob("*.json"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+async def test_a_recorded_history_of_an_alert_replays(path: Path) -> None:
+    replayer = Replayer(workflows=[Alert], data_converter=pydantic_data_converter, workflow_runner=sandbox())
+
+    await replayer.replay_workflow(history(path))
+
+
+def test_every_scenario_of_alerts_has_been_recorded() -> None:
+    assert {path.stem.partition(".")[0] for path in FILES} == set(SCENARIOS)
