@@ -20,17 +20,20 @@ _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 class KnownRule:
     """How one rule is told.
 
-    family: rules of one family are one alert, which gets worse and better ('': the rule alone).
-    each: what there is one alert of. resolve_after_seconds: over when not seen for so long.
+    otherwise: the title where the evidence lacks a word of the first. family: rules of one family are
+    one alert, which gets worse ('': the rule alone). each: what there is one alert of; distinct: keys
+    of the evidence that tell alerts apart, too. resolve_after_seconds: over when not seen for so long.
     repeat_after_seconds: told again then at the earliest (None: what the configuration says).
     says_end: whether its end is told to those who were told; a moment that passed has none.
     """
 
     severity: Severity
     title: str = ""
+    otherwise: str = ""
     advice: str = ""
     family: str = ""
     each: Literal["scope", "agent", "event"] = "scope"
+    distinct: tuple[str, ...] = ()
     resolve_after_seconds: float = _HOUR
     repeat_after_seconds: float | None = None
     says_end: bool = True
@@ -63,7 +66,7 @@ _LOOP = KnownRule(
     says_end=False,
     advice="The run was stopped where the rule says so; what it did is in `curb show RUN`.",
 )
-_MOMENT = KnownRule("warning", says_end=False)
+_MOMENT = KnownRule("warning", repeat_after_seconds=10 * _MINUTE, says_end=False)
 _WATCHED = KnownRule("warning", resolve_after_seconds=15 * _MINUTE)
 _SPENDING = KnownRule("warning", resolve_after_seconds=2 * _HOUR)
 
@@ -107,7 +110,12 @@ _LIST: dict[str, KnownRule] = {
         resolve_after_seconds=_DAY,
         title="{who}: {actual} spent this {period}, more than {threshold}",
     ),
-    "forecast_over_budget": replace(_SPENDING, resolve_after_seconds=26 * _HOUR),
+    "forecast_over_budget": replace(
+        _SPENDING,
+        title="{who}: {expected} expected for this month, more than {limit}",
+        distinct=("month",),
+        resolve_after_seconds=26 * _HOUR,
+    ),
     "hourly_jump": replace(
         _SPENDING, title="{agent} spent {spent} in this hour, {hour_before} in the hour before"
     ),
@@ -117,24 +125,34 @@ _LIST: dict[str, KnownRule] = {
     "seasonal": replace(_SPENDING, title="{agent} spent {spent} in this hour, {usual} is usual"),
     # Books
     "over_bound": replace(_MOMENT, title="{who}: a call cost {cost}, and {reserved} was held for it"),
-    "dead_event": KnownRule(
-        "critical",
+    "dead_event": replace(
+        _MOMENT,
+        severity="critical",
         title="An event could not be booked ({kind})",
         advice="It lies in the table dead_events, and the books lack it: see `curb ledger verify`.",
-        says_end=False,
     ),
     "invoice_differs": replace(
-        _MOMENT, title="{who}: invoiced {invoice} for an attempt that was booked at {ledger}"
+        _MOMENT,
+        title="{who}: invoiced {invoice}, booked {ledger}",
+        otherwise="{who}: {booked_beyond} booked beyond what was invoiced for {model}",
+        distinct=("model", "day"),
     ),
     "usage_adopted": replace(
         _MOMENT,
         title="{who}: billed {amount} that curb did not know of",
         advice="It is booked now. Does somebody else use this key?",
     ),
-    "usage_unattributed": replace(_SPENDING, resolve_after_seconds=26 * _HOUR),
+    "usage_unattributed": replace(
+        _MOMENT,
+        title="{who}: {amount} of {model} that curb did not buy",
+        otherwise="{who}: usage of {model} that curb did not buy",
+        advice="It is not booked. Does somebody else use this key?",
+        distinct=("model", "day"),
+    ),
     "counters_differ": KnownRule(
         "critical",
-        title="{differences} counters differ from the ledger",
+        title="{differences} counters differ from the ledger in {window}",
+        otherwise="{counters} counters differ from the ledger",
         advice="`curb ledger verify` shows the rows.",
         resolve_after_seconds=3 * _HOUR,
     ),
@@ -179,7 +197,12 @@ _LIST: dict[str, KnownRule] = {
     "gateway_errors": _WATCHED,
     "trace_export_lag": _WATCHED,
     "backup_failed": KnownRule("critical", resolve_after_seconds=26 * _HOUR),
-    "supervision_failed": replace(_WATCHED, resolve_after_seconds=2 * _HOUR),
+    "supervision_failed": replace(
+        _WATCHED,
+        title="{who} does not work",
+        advice="Its workflow in the Temporal UI says why.",
+        resolve_after_seconds=8 * _DAY,  # each says by itself that it works again, some once a week
+    ),
     "switch_set": KnownRule(
         "warning",
         title="{what} by {by}",

@@ -197,13 +197,19 @@ def title(rule: str, scope: str, agent: str, evidence: Mapping[str, Any]) -> str
     words = {fact.name.replace(" ", "_"): fact.short for fact in facts(evidence)}
     who = subject(f"agent:{agent}" if agent else scope)
     words |= {"who": who, "agent": plain(agent) or who, "used": _used(evidence)}
-    try:
-        line = known_rule(rule).title.format_map(words)
-    except (KeyError, IndexError, AttributeError):  # evidence that lacks a number of its rule
-        line = ""
-    line = plain(line or f"{rule.replace('_', ' ')}: {who}")
+    known = known_rule(rule)
+    lines = (_filled(template, words) for template in (known.title, known.otherwise))
+    line = plain(next(filter(None, lines), f"{rule.replace('_', ' ')}: {who}"))
     # Agents keep the name they have; what curb calls by its own words begins like a sentence.
     return line if agent else line[:1].upper() + line[1:]
+
+
+def _filled(template: str, words: Mapping[str, str]) -> str:
+    """'' where a word is missing."""
+    try:
+        return template.format_map(words)
+    except (KeyError, IndexError, AttributeError):
+        return ""
 
 
 def _fingerprint(event: Event, known: KnownRule, agent: str) -> str:
@@ -214,7 +220,8 @@ def _fingerprint(event: Event, known: KnownRule, agent: str) -> str:
         about = f"{event.scope}|{event.key}"
     counter = str(event.evidence.get("counter", ""))
     window = counter.partition("|")[2] or str(event.evidence.get("window") or "")
-    return "|".join(filter(None, (known.family or event.rule, about, window)))
+    parts = (str(event.evidence.get(key) or "") for key in known.distinct)
+    return "|".join(filter(None, (known.family or event.rule, about, window, *parts)))
 
 
 def _severity(given: str, known: KnownRule) -> Severity:

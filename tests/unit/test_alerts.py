@@ -60,6 +60,16 @@ def switched(name: str, old: str, new: str, **changes: Any) -> list[Sighting | C
         ("provider_down", "provider:openai", {}, "Provider openai is down"),
         ("model_degradation", "model:openai/gpt-5-mini", {"p95_ms": 12_345},
          "Model openai/gpt-5-mini is slow: p95 12.345 seconds"),
+        ("invoice_differs", "provider:openai",
+         {"model": "gpt-5-mini", "day": "2026-11-20", "booked_beyond_nano_usd": usd(3)},
+         "Provider openai: $3.00 booked beyond what was invoiced for gpt-5-mini"),
+        ("usage_unattributed", "provider:openai", {"model": "gpt-5-mini", "amount_nano_usd": None},
+         "Provider openai: usage of gpt-5-mini that curb did not buy"),
+        ("counters_differ", "global", {"counters": 2}, "2 counters differ from the ledger"),
+        ("forecast_over_budget", "global", {"expected_nano_usd": usd(3_210), "limit_nano_usd": usd(3_000)},
+         "All agents: $3,210.00 expected for this month, more than $3,000.00"),
+        ("supervision_failed", "workflow:anomaly-sweep", {"reason": "x"},
+         "Workflow anomaly-sweep does not work"),
         ("velocity_warning", "agent:coder", {}, "velocity warning: coder"),
         ("something_new", "provider:openai", {}, "Something new: provider openai"),
     ],
@@ -150,6 +160,15 @@ def test_the_runs_of_an_agent_that_loop_are_one_alert_and_questions_are_one_each
     }
 
     assert (len(loops), len(questions)) == (1, 2)
+
+
+def test_usage_that_is_unexplained_is_an_alert_for_each_model_and_day() -> None:
+    fingerprints = {
+        READER.event(event("usage_unattributed", "provider:openai", {"model": model, "day": day})).fingerprint
+        for model, day in (("a", "2026-11-20"), ("a", "2026-11-21"), ("b", "2026-11-21"), ("b", "2026-11-21"))
+    }
+
+    assert len(fingerprints) == 3
 
 
 def test_a_sighting_knows_its_agent_and_team() -> None:
