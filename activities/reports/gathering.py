@@ -25,7 +25,7 @@ from activities.reports.document import (
     Violation,
 )
 from activities.reports.policy import ReportPolicy
-from gateway.errors import StoreUnavailable
+from gateway.errors import CurbError
 from gateway.policy.latency import percentile_ms
 from gateway.policy.periods import Calendar
 from gateway.policy.report_periods import ReportPeriod, before
@@ -42,6 +42,10 @@ _REASON_CHARACTERS = 160
 _HOUR = "%Y-%m-%dT%H:%M%z"
 
 State = Literal["final", "preliminary", "so_far"]
+
+
+class BooksLag(CurbError):
+    """What was decided in the period is not in Postgres yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +86,12 @@ class Reporter:
     async def booked_until(self, at_ms: int, *, seconds: float = 15.0) -> None:
         """Wait until all that was decided before an instant is in Postgres, and in its hours.
 
-        Raises StoreUnavailable when it takes longer than that.
+        Raises BooksLag when it takes longer than that.
         """
         deadline = time.monotonic() + seconds
         while (oldest := await self._authority.oldest_event_ms()) is not None and oldest < at_ms:
             if time.monotonic() > deadline:
-                raise StoreUnavailable("the books lag behind: the outbox is not drained yet; is a worker up?")
+                raise BooksLag("the books lag behind what was decided: the outbox is not drained yet")
             await asyncio.sleep(0.1)
         while await self._store.usage.refresh():
             pass

@@ -59,7 +59,8 @@ def user_lines(sums: Iterable[UserSum], before: Mapping[str, int]) -> tuple[Line
 
 
 def budget_lines(sums: Iterable[BudgetSum], window: str) -> tuple[BudgetLine, ...]:
-    """A line for each scope with a limit, the fullest first; that of everything comes first of all.
+    """A line for each scope with a limit that anything was asked of, the fullest first; that of
+    everything comes first of all, and always.
 
     Several sums of one scope (a closed day and the running one) become one; it has no limit when one
     of them has none.
@@ -68,7 +69,12 @@ def budget_lines(sums: Iterable[BudgetSum], window: str) -> tuple[BudgetLine, ..
     for each in sums:
         by_scope.setdefault(each.scope, []).append(each)
     made = (_budget(scope, parts, window) for scope, parts in by_scope.items())
-    limited = [each for each in made if each.limit_nano_usd is not None]
+    limited = [
+        each
+        for each in made
+        if each.limit_nano_usd is not None
+        and (each.spent_nano_usd or each.refusals or each.scope == "global")
+    ]
     return tuple(sorted(limited, key=lambda each: (each.scope != "global", -_used(each), each.scope)))
 
 

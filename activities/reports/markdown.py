@@ -47,7 +47,12 @@ def _chart(bars: Sequence[Bar]) -> str:
         columns = (Column("Day"), Column("Spend"), Column("", right=True))
         rows = [[Cell(bar.label), Cell("", bar=bar.share), Cell(bar.value)] for bar in bars]
         return _table(Table(columns, rows), lambda _: "")
-    return f"`{''.join(_step(bar.share) for bar in bars)}`"
+    labels, width = "", 0
+    for number, bar in enumerate(bars):
+        if bar.label and number >= width:
+            labels = f"{labels:<{number}}{bar.label} "
+            width = len(labels)
+    return f"```\n{''.join(_step(bar.share) for bar in bars)}\n{labels.rstrip()}\n```"
 
 
 def _step(share: float) -> str:

@@ -33,8 +33,8 @@ _REFUSALS = {
 class Amounts:
     """Writes dollars of one report: all with as many decimals, so that columns line up.
 
-    The larger the report's total, the fewer: cents from $10 on. Round dollars and cents (limits,
-    mostly) never have more than cents.
+    The larger the report's total, the fewer: cents from $10 on. What is whole cents anyway (limits,
+    mostly) never has more than cents.
     """
 
     def __init__(self, total_nano_usd: int) -> None:
@@ -45,8 +45,7 @@ class Amounts:
         """`$1,234.56`, rounded half up; `–` where there is no amount."""
         if nano_usd is None:
             return NOTHING
-        is_round = nano_usd % _CENT == 0 and (not nano_usd or abs(nano_usd) >= NANO_PER_USD)
-        decimals = 2 if is_round else self._decimals
+        decimals = self._decimals if nano_usd % _CENT else 2
         unit = NANO_PER_USD // 10**decimals
         units = (2 * abs(nano_usd) + unit) // (2 * unit)
         dollars, part = divmod(units, 10**decimals)

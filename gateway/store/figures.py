@@ -112,6 +112,11 @@ class Figures:
             found.setdefault(row["scope"], {})[row["day"]] = row["cost_nano_usd"]
         return found
 
+    async def first_day(self) -> date | None:
+        """The first accounting day with any usage on the books."""
+        row = await self._database.row("first_day_of_usage")
+        return row["day"] if row else None
+
     async def runs(self, since: datetime, until: datetime) -> list[RunSum]:
         """Runs that ended, and the value entered for those that completed."""
         rows = await self._database.rows("run_figures", since=since, until=until)

@@ -1,9 +1,10 @@
 """The scheduled report: made once, kept for ever, and sent to each channel once, whatever happens."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import psycopg
 import pytest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
-from activities.reports.document import ReportDocument
+from activities.reports.document import ReportDocument, Usage
 from activities.reports.keeping import RULE, stored_document
 from gateway.policy.money import usd
 from gateway.policy.scopes import Period
 from gateway.store import Store
+from gateway.store.reports import StoredReport
 from gateway.store.usage import USAGE_LOCK
+from tests.acceptance.command import Curb
 from tests.faults.processes import WorkerProcess
 from tests.integration.mail import MailServer, mail_server
 from tests.integration.past_days import attempt, days_ago
@@ -299,3 +302,39 @@ async def test_a_worker_killed_while_it_makes_and_sends_leaves_one_report_and_on
     delivery = await store.reports.delivery("weekly", "2024-W23", "slack")
     assert delivery is not None
     assert delivery.tries == 2
+
+
+async def test_the_command_makes_what_is_due_and_prints_it_the_same_ever_after(
+    servers: Servers, store: Store, tmp_path: Path
+) -> None:
+    """What is booked later does not change a report; a preliminary one gives way to the real one."""
+    curb = Curb(tmp_path, {"CURB_REDIS_URL": servers.redis_url, "CURB_DATABASE_URL": servers.database_url})
+    made = await asyncio.to_thread(curb.json, "report", "daily", "--date", "2024-06-05")
+    early = ReportDocument.model_validate(made).model_copy(
+        update={"state": "preliminary", "period": "2024-06-06", "totals": Usage()}
+    )
+    await store.reports.put(_stored(early))
+    await store.ledger.apply_events(attempt("late", date(2024, 6, 5), 777))
+
+    again = await asyncio.to_thread(curb.json, "report", "daily", "--date", "2024-06-05")
+    real = await asyncio.to_thread(curb.json, "report", "daily", "--date", "2024-06-06")
+    await store.reports.put(_stored(early))
+
+    assert again == made
+    assert made["state"] == real["state"] == "final"
+    mine = [each for each in week(every=3) if each.day == "2024-06-06"]
+    assert usd(real["totals"]["cost_usd"]) == sum(each.booked for each in mine)
+    assert (await kept(store, "daily", "2024-06-06")).model_dump(mode="json") == real
+
+
+def _stored(report: ReportDocument) -> StoredReport:
+    return StoredReport(
+        report.kind,
+        report.period,
+        report.first_day,
+        report.last_day,
+        report.version,
+        report.state != "final",
+        report.model_dump(mode="json"),
+        report.made_at,
+    )

@@ -87,6 +87,7 @@ def test_budgets_of_several_days_are_one_line_the_fullest_first() -> None:
             BudgetSum("agent:b", 10, 9, 0, 3),
             BudgetSum("agent:b", 10, 9, 1, 2),
             BudgetSum("team:free", None, 5),
+            BudgetSum("tier:max", 30, 0),
             BudgetSum("global", 100, 1),
         ],
         "2026-W47",

@@ -10,7 +10,19 @@ from typing import NoReturn
 
 import typer
 
-from worker.cli import accounts, alerts, book, factory, keys, launching, steering, story, switches
+from worker.cli import (
+    accounts,
+    alerts,
+    book,
+    factory,
+    keys,
+    launching,
+    reports,
+    schedules,
+    steering,
+    story,
+    switches,
+)
 from worker.cli.status import INTERRUPTED, Status
 
 _DEBUG = "CURB_DEBUG"
@@ -42,9 +54,11 @@ def application() -> typer.Typer:
     app.add_typer(alerts.app, name="alerts")
     app.command("budgets")(accounts.budgets)
     app.command("costs")(accounts.costs)
+    app.command("report")(reports.report)
     app.add_typer(book.ledger, name="ledger")
     app.add_typer(book.policy, name="policy")
     app.add_typer(keys.app, name="keys")
+    app.add_typer(schedules.app, name="schedules")
     app.command("worker")(factory.worker)
     app.command("migrate")(factory.migrate)
     return app

@@ -32,6 +32,9 @@ def run(
     team: Annotated[str, typer.Option(help="The same, for a team.")] = "",
     session: Annotated[str, typer.Option(help="A name that several runs share.")] = "",
     tag: Annotated[list[str] | None, typer.Option(metavar="K=V", help="For reports; repeatable.")] = None,
+    value: Annotated[
+        str, typer.Option(metavar="USD", help="What it is worth when completed, for reports.")
+    ] = "",
     wait: Annotated[bool, typer.Option(help="Follow it to its end and print the answer.")] = True,
     tools: Tools = None,
     config: Config = None,
@@ -54,7 +57,7 @@ def run(
         team=team,
         session=session,
         application="cli",
-        tags=_tags(tag or []),
+        tags=_tags(tag or []) | _value(value),
     )
     ended_well = asyncio.run(_run(launch, tuple(tools or ()), config, wait=wait, as_json=json))
     raise typer.Exit(Status.DONE if ended_well else Status.FAILED)
@@ -88,6 +91,18 @@ async def _run(
         else:
             view.print_end(ended, await desk.runs.answer_text(ended.run_id))
         return ended.status == "completed"
+
+
+def _value(given: str) -> dict[str, str]:
+    """What the run is worth, as the tag that reports read (queries/figures.sql)."""
+    from gateway.policy.money import decimal_usd, usd
+
+    if not given:
+        return {}
+    try:
+        return {"value_usd": decimal_usd(usd(given))}
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--value") from error
 
 
 def _tags(given: list[str]) -> dict[str, str]:

@@ -43,6 +43,9 @@ SELECT day, CASE WHEN GROUPING(agent) = 0 THEN 'agent:' || agent WHEN GROUPING(t
 FROM usage_hours WHERE day >= %(first_day)s AND day <= %(last_day)s
 GROUP BY GROUPING SETS ((day), (day, agent), (day, team))
 
+-- name: first_day_of_usage
+SELECT min(day) AS day FROM usage_hours
+
 -- Money that was entered for completed tasks: the run's own tag, else its agent's value. What shadow
 -- mode would have done is worth nothing; a child has its parent's tags, and they count once.
 -- name: run_figures
