@@ -7,6 +7,7 @@ from activities.channels import Channel
 from activities.reports.policy import ReportPolicy
 from gateway.policy.alert_routes import AlertPolicy
 from gateway.policy.health import HealthPlan
+from gateway.policy.retention import RetentionPolicy
 from gateway.policy.sums import SumRules
 from gateway.policy.sweep_rules import SweepRules
 
@@ -15,7 +16,7 @@ from gateway.policy.sweep_rules import SweepRules
 class Supervision:
     """channels: by their names in curb.yaml. temporal_ui: where people look at workflows, '' unknown.
     alerts: who is told of what. health: which providers are looked at, and how.
-    reconcile: how patient the providers' usage is read."""
+    reconcile: how patient the providers' usage is read. retention: how long what is kept."""
 
     channels: Mapping[str, Channel] = field(default_factory=dict)
     temporal_ui: str = ""
@@ -25,6 +26,7 @@ class Supervision:
     reconcile: SumRules = SumRules()
     sweep: SweepRules = SweepRules()
     reports: ReportPolicy = ReportPolicy()
+    retention: RetentionPolicy = RetentionPolicy()
 
     def workflow_url(self, workflow_id: str) -> str:
         """A workflow in the Temporal UI; '' where no UI is known."""

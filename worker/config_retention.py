@@ -23,6 +23,7 @@ class RetentionSection(Section):
     probes: Kept = _DEFAULTS["probes"]
     usage: Kept = _DEFAULTS["usage"]
     reconciliations: Kept = _DEFAULTS["reconciliations"]
+    violations: Kept = _DEFAULTS["violations"]
     scheduled_work: Kept = _DEFAULTS["scheduled_work"]
 
 

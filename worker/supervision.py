@@ -10,6 +10,7 @@ from activities.health import HealthActivities
 from activities.reconcile import ReconcileActivities
 from activities.report import ReportActivities
 from activities.reset import ResetActivities
+from activities.retention import RetentionActivities
 from activities.supervision import Supervision
 from activities.sweep import SweepActivities
 from worker.alerting import alerts_here
@@ -22,6 +23,7 @@ from workflows.cost_report import CostReport
 from workflows.daily_reset import DailyReset
 from workflows.provider_health import ProviderHealth
 from workflows.reconcile import Reconcile
+from workflows.retention import Retention
 
 WORKFLOWS: tuple[type, ...] = (
     Alert,
@@ -30,6 +32,7 @@ WORKFLOWS: tuple[type, ...] = (
     DailyReset,
     ProviderHealth,
     Reconcile,
+    Retention,
 )
 
 
@@ -40,6 +43,7 @@ def activities(dependencies: Dependencies, supervision: Supervision) -> list[Cal
     reconcile = ReconcileActivities(dependencies, supervision)
     reports = ReportActivities(dependencies, supervision)
     reset = ResetActivities(dependencies, supervision)
+    retention = RetentionActivities(dependencies, supervision)
     sweep = SweepActivities(dependencies, supervision)
     return [
         alerts.look_at_alert,
@@ -56,6 +60,9 @@ def activities(dependencies: Dependencies, supervision: Supervision) -> list[Cal
         reset.reopen,
         reset.close_books,
         reset.record_reset,
+        retention.plan_retention,
+        retention.retire,
+        retention.record_retention,
         sweep.sweep,
         sweep.tell_sweep_failure,
         sweep.tell_sweep_recovery,
@@ -78,4 +85,5 @@ def supervision(
         reconcile=config.reconcile,
         sweep=config.sweep,
         reports=reports_here(config.reports, channels),
+        retention=config.retention,
     )
