@@ -15,8 +15,9 @@ from gateway.agents import Agent
 from gateway.config import GatewayConfig
 from gateway.http.app import build_app
 from gateway.http.endpoint import Limits
-from gateway.keys import Principal
+from gateway.keys import KeyRing, Principal
 from gateway.reconcile import resolve
+from gateway.tokens import TokenSecrets
 from gateway.usage import SimulatorInvoice
 from tests.integration.waiting import until
 from tests.integration.world import World, open_world
@@ -120,20 +121,26 @@ async def open_front(
     *,
     agents: Sequence[Agent] = (),
     limits: Limits | None = None,
-    principal: Principal = ANYBODY,
+    keyring: TokenSecrets | None = None,
 ) -> AsyncIterator[Front]:
-    """Empty Redis, then a world and its front door, until the block ends."""
+    """Empty Redis, then a world and its front door, until the block ends.
+
+    keyring: real keys, under these secrets; without it everybody is ANYBODY.
+    """
     async with redis.from_url(servers.redis_url) as client:
         await client.flushdb()
     async with open_world(config, servers, simulator) as world:
-        keys = OneKey(principal)
-        app = build_app(world.parts.gateway, keys, agents={a.name: a for a in agents}, limits=limits)
+        keys = OneKey(ANYBODY)
+        ring = KeyRing(world.parts.store.keys, keyring) if keyring is not None else None
+        app = build_app(world.parts.gateway, ring or keys, agents={a.name: a for a in agents}, limits=limits)
         async with (
             listening(app, "127.0.0.1", 0, grace_seconds=2) as url,
             openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="curb", max_retries=0) as chat,
             anthropic.AsyncAnthropic(base_url=url, api_key="curb", max_retries=0) as messages,
         ):
             yield Front(url, world, keys, chat, messages)
+        if ring is not None:
+            await ring.close()
 
 
 async def in_thread(work: Any, *arguments: Any) -> Any:
