@@ -188,6 +188,18 @@ async def test_one_channel_that_is_down_delays_no_other(house: House) -> None:
     await handle.terminate()
 
 
+async def test_a_channel_that_was_down_hears_only_how_it_ended(house: House) -> None:
+    agent = a("half")
+    house.broken.answers.clear()
+    house.broken.says(Answer(503, "in a moment"))
+    await house.fire("provider_down", agent)
+    await house.until(house.broken, agent, "firing")
+    await house.fire("provider_down", agent, state="resolved")
+
+    await house.until(house.broken, agent, "firing", "resolved")
+    assert (await house.delivery(agent, "broken")).state == "superseded"
+
+
 async def test_a_channel_that_is_busy_is_told_when_it_says(house: House) -> None:
     agent = a("half")
     house.broken.answers.clear()
