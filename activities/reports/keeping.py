@@ -6,7 +6,7 @@ from activities.reports.document import Outlook, ReportDocument
 from activities.reports.gathering import Reporter
 from gateway.policy.report_periods import ReportKind, ReportPeriod
 from gateway.store import Store
-from gateway.store.events import EventState
+from gateway.store.events import Alert, EventState
 from gateway.store.reports import StoredReport
 
 RULE = "forecast_over_budget"
@@ -48,35 +48,44 @@ async def made_and_kept(
 
 async def tell_outlook(store: Store, report: ReportDocument) -> None:
     """Raise `forecast_over_budget` for each budget that the month is expected to end above, and take it
-    back when it no longer is; once per scope and day, however often it is done.
+    back when it no longer is, or when its month is over; once per scope and day, however often it is done.
     """
     if report.kind != "daily" or report.state != "final" or report.made_at - report.ends_at > _NEWS:
         return
-    open_scopes = await _open_scopes(store)
-    outlooks = {each.scope: each for each in (report.outlook, *report.outlooks) if each is not None}
-    for scope, outlook in outlooks.items():
+    open_months = await _open_months(store)
+    for outlook in (report.outlook, *report.outlooks):
+        if outlook is None:
+            continue
+        month = open_months.get(outlook.scope, "")
+        if month and (month != outlook.month or not outlook.over):
+            await _tell(store, report, outlook, month, "resolved")
         if outlook.over:
-            await _tell(store, report, outlook, "firing")
-        elif scope in open_scopes:
-            await _tell(store, report, outlook, "resolved")
+            await _tell(store, report, outlook, outlook.month, "firing")
 
 
-async def _open_scopes(store: Store) -> set[str]:
-    """Scopes whose newest word on this rule was that the month goes over."""
-    newest: dict[str, str] = {}
+async def _open_months(store: Store) -> dict[str, str]:
+    """The month for which a scope was told to go over, where that was the newest word about it."""
+    newest: dict[str, Alert] = {}
     for event in await store.events.alerts(rule=RULE, limit=_LOOKED_BACK):
-        newest.setdefault(event.scope, event.state)
-    return {scope for scope, state in newest.items() if state == "firing"}
-
-
-async def _tell(store: Store, report: ReportDocument, outlook: Outlook, state: EventState) -> None:
-    evidence = {
-        "month": outlook.month,
-        "expected_nano_usd": outlook.expected_nano_usd,
-        "limit_nano_usd": outlook.limit_nano_usd or 0,
-        "low_nano_usd": outlook.low_nano_usd,
-        "high_nano_usd": outlook.high_nano_usd,
-        "spent_nano_usd": outlook.spent_nano_usd,
+        newest.setdefault(event.scope, event)
+    return {
+        scope: str(event.evidence.get("month", ""))
+        for scope, event in newest.items()
+        if event.state == "firing"
     }
-    key = f"forecast:{outlook.scope}:{outlook.month}:{report.last_day}:{state}"
+
+
+async def _tell(
+    store: Store, report: ReportDocument, outlook: Outlook, month: str, state: EventState
+) -> None:
+    evidence: dict[str, object] = {"month": month}
+    if month == outlook.month:
+        evidence |= {
+            "expected_nano_usd": outlook.expected_nano_usd,
+            "limit_nano_usd": outlook.limit_nano_usd or 0,
+            "low_nano_usd": outlook.low_nano_usd,
+            "high_nano_usd": outlook.high_nano_usd,
+            "spent_nano_usd": outlook.spent_nano_usd,
+        }
+    key = f"forecast:{outlook.scope}:{month}:{report.last_day}:{state}"
     await store.events.alert(RULE, outlook.scope, evidence, key=key, state=state)

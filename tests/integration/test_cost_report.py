@@ -262,6 +262,7 @@ async def test_a_month_that_is_expected_to_go_over_its_budget_is_told_and_taken_
     assert (over.scope, over.state, over.evidence["month"]) == ("global", "firing", f"{day_before:%Y-%m}")
     assert over.evidence["expected_nano_usd"] > over.evidence["limit_nano_usd"] == usd("1")
     assert [each.state for each in back] == ["resolved", "firing"]
+    assert back[0].evidence["month"] == over.evidence["month"]
 
 
 async def test_a_worker_killed_while_it_makes_and_sends_leaves_one_report_and_one_delivery(
