@@ -242,7 +242,6 @@ def _causes(value: str) -> tuple[str, ...]:
 
 
 def _switch_event(change: SwitchEvent, *, over: bool) -> Event:
-    kind = change.name.partition(":")[0]
     by_hand = _BY_HAND.fullmatch(change.new)
     by, reason = by_hand.groups() if by_hand else (change.new, "")
     evidence: dict[str, Any] = {
@@ -254,7 +253,6 @@ def _switch_event(change: SwitchEvent, *, over: bool) -> Event:
     if change.expires_at is not None:
         evidence["expires"] = f"{change.expires_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     scope = change.name.partition(":")[2]
-    severity = {"kill:global": "critical", "throttle": "info"}
     return Event(
         key=f"switch:{change.key}",
         rule="switch_set",
@@ -262,8 +260,15 @@ def _switch_event(change: SwitchEvent, *, over: bool) -> Event:
         evidence=evidence,
         at=change.at,
         state="resolved" if over else "firing",
-        severity=severity.get(change.name) or severity.get(kind, ""),
+        severity=_switch_severity(change.name),
     )
+
+
+def _switch_severity(switch: str) -> Severity:
+    """A throttle, and a key that is revoked or frozen, are worth knowing and no more."""
+    if switch == "kill:global":
+        return "critical"
+    return "info" if switch.startswith(("throttle:", "kill:key:")) else "warning"
 
 
 def _what(switch: str) -> str:

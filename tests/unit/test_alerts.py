@@ -204,14 +204,17 @@ def test_a_switch_set_by_hand_is_an_alert_until_it_is_lifted() -> None:
     assert is_set.fingerprint == is_lifted.fingerprint
 
 
-def test_switching_everything_off_is_critical_and_a_throttle_is_worth_knowing() -> None:
+def test_switching_everything_off_is_critical_and_a_throttle_or_a_key_is_worth_knowing() -> None:
     [everything] = switched("kill:global", "", "x")
     [throttle] = switched("throttle:agent:coder", "", "manual:adam:")
+    [key] = switched("kill:key:k1", "", "manual:adam:revoked")
 
     assert isinstance(everything, Sighting)
     assert isinstance(throttle, Sighting)
     assert (everything.title, everything.severity) == ("Everything is switched off by x", "critical")
+    assert isinstance(key, Sighting)
     assert (throttle.title, throttle.severity) == ("coder is throttled by adam", "info")
+    assert (key.title, key.severity) == ("API key k1 is switched off by adam", "info")
 
 
 @pytest.mark.parametrize(
