@@ -8,7 +8,6 @@ days 8 to 14 (21 origins, which weigh the running day).
 """
 
 import argparse
-import csv
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,14 @@ from math import inf, sqrt
 from pathlib import Path
 from statistics import fmean, median
 
+from bench.recorded import BUCKET_SECONDS, DAYS, PER_HOUR, rates, tokens
 from gateway.policy import forecast as policy
 from gateway.policy.forecast import Forecast, RunningDay, deviation, forecast, level
 from gateway.policy.pricing import Price, cost
 from gateway.policy.usage import Usage
 from gateway.prices import PriceBook
 
-DAYS, FIRST_ORIGIN, HOURS = 14, 7, 24
+FIRST_ORIGIN, HOURS = 7, 24
 _MOST_DRAWS = 64
 _STEADY_HOURS = 100
 _MODELS = {
@@ -165,31 +165,25 @@ def within_days(hours: Hours) -> Iterator[Origin]:
 
 def spend_of_clients(data: Path) -> Iterator[tuple[str, Hours]]:
     """Nano-dollars per hour of each client; the same numbers every time."""
-    tokens = _tokens(data / "azure_llm" / "code.csv")
-    book, now = PriceBook(), datetime(2026, 11, 1, tzinfo=UTC)
-    for path in sorted((data / "servegen").glob("*.csv")):
-        name = path.stem.removesuffix("-trace")
+    drawn_from, book, now = tokens(data), PriceBook(), datetime(2026, 11, 1, tzinfo=UTC)
+    for name, each in rates(data).items():
         price = book.price(*_MODELS[name.removeprefix("m-")[0]], now)
         assert price is not None, name
-        yield name, _hours(path, price, tokens, random.Random(name))
+        yield name, _hours(each, price, drawn_from, random.Random(name))
 
 
-def _hours(path: Path, price: Price, tokens: Sequence[tuple[int, int]], chance: random.Random) -> Hours:
+def _hours(
+    buckets: Sequence[float], price: Price, drawn_from: Sequence[tuple[int, int]], chance: random.Random
+) -> Hours:
     hours = [0] * (DAYS * HOURS)
-    with path.open(newline="") as lines:
-        for second, rate, *_ in csv.reader(lines):
-            requests = round(float(rate) * 600)
-            drawn = min(requests, _MOST_DRAWS)
-            if drawn:
-                pairs = chance.choices(tokens, k=drawn)
-                paid = sum(cost(price, Usage(input_tokens=i, output_tokens=o)) for i, o in pairs)
-                hours[int(float(second)) // 3600] += paid * requests // drawn
+    for bucket, rate in enumerate(buckets):
+        requests = round(rate * BUCKET_SECONDS)
+        drawn = min(requests, _MOST_DRAWS)
+        if drawn:
+            pairs = chance.choices(drawn_from, k=drawn)
+            paid = sum(cost(price, Usage(input_tokens=i, output_tokens=o)) for i, o in pairs)
+            hours[bucket // PER_HOUR] += paid * requests // drawn
     return hours
-
-
-def _tokens(path: Path) -> list[tuple[int, int]]:
-    with path.open(newline="") as lines:
-        return [(int(row["ContextTokens"]), int(row["GeneratedTokens"])) for row in csv.DictReader(lines)]
 
 
 def _days(hours: Hours) -> list[int]:
