@@ -263,7 +263,8 @@ class Runs:
         return replace(
             known,
             agent=status.agent,
-            status=status.status,
+            # One that is about to end has not written down how: it ends when its record says so.
+            status=known.status if status.status in ENDED else status.status,
             steps=status.step,
             max_steps=status.max_steps,
             cost_nano_usd=usd(status.cost_usd),

@@ -64,18 +64,25 @@ def _format(format: Format | None, output: Path | None, *, as_json: bool) -> For
 
 
 async def _report(kind: Kind, day: str, format: Format, output: Path | None, *, close: bool) -> None:
-    from activities.reports.gathering import Reporter
     from worker.cli import logs
     from worker.cli.servers import house, open_books
 
     known = house()
     logs.configure(known.settings)
-    calendar = _calendar(known)
     async with open_books(known) as books:
-        reporter = Reporter(books.store, books.authority, calendar, known.config.reports)
-        period = await _period(books, kind, day, calendar)
-        found = await (_closed(books, reporter, period) if close else _found(books, reporter, period))
+        if close:
+            found = await close_today(books)
+        else:
+            reporter = _reporter(books)
+            found = await _found(books, reporter, await _period(books, kind, day, reporter.calendar))
     _print(found, format, output, known)
+
+
+def _reporter(books: "Books") -> "Reporter":
+    from activities.reports.gathering import Reporter
+
+    known = books.house
+    return Reporter(books.store, books.authority, _calendar(known), known.config.reports)
 
 
 def _calendar(known: "House") -> "Calendar":
@@ -131,12 +138,15 @@ async def _found(books: "Books", reporter: "Reporter", period: "ReportPeriod") -
     return await made_and_kept(reporter, books.store, period, datetime.now(UTC))
 
 
-async def _closed(books: "Books", reporter: "Reporter", period: "ReportPeriod") -> "ReportDocument":
+async def close_today(books: "Books") -> "ReportDocument":
     """Close the running day before its end, and keep its report until the real one comes."""
     from activities.reports.keeping import made_and_kept
     from gateway.closing import close_day
+    from gateway.policy.report_periods import running
     from worker.cli.servers import who
 
+    reporter = _reporter(books)
+    period = running("daily", reporter.calendar, await books.authority.clock_ms())
     await _until_booked(reporter, await books.authority.clock_ms())
     await close_day(books.authority, books.store, reporter.calendar, period.first_day, preliminary=True)
     await books.store.events.audit(who(), "day_close", period.name, {"preliminary": True})
@@ -157,7 +167,7 @@ def _print(found: "ReportDocument", format: Format, output: Path | None, known: 
 
     from worker.cli.output import console, say
 
-    text = _rendered(found, format, known)
+    text = rendered(found, format, known)
     if output is not None:
         try:
             output.write_text(text, encoding="utf-8", newline="")
@@ -172,7 +182,8 @@ def _print(found: "ReportDocument", format: Format, output: Path | None, known: 
         sys.stdout.write(text)
 
 
-def _rendered(found: "ReportDocument", format: Format, known: "House") -> str:
+def rendered(found: "ReportDocument", format: Format, known: "House") -> str:
+    """A report as text of this format."""
     from activities.reports.flat import as_csv, as_json
     from activities.reports.html import html
     from activities.reports.markdown import markdown

@@ -16,13 +16,15 @@ from worker.demo.scenes import Ending
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of it. problems: what did not come out as it should."""
+    """What came of it. problems: what did not come out as it should. alerts: how many there were."""
 
     endings: dict[str, Ending]
     problems: list[str]
     report: Report
     overspend_nano_usd: int
     temporal_ui: str
+    cost_report: Path
+    alerts: int
 
     @property
     def went_well(self) -> bool:
@@ -45,6 +47,8 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "invoice_usd": usd_text(report.invoice_nano_usd),
         "overspend_usd": usd_text(outcome.overspend_nano_usd),
         "in_doubt_usd": usd_text(report.in_doubt_nano_usd),
+        "alerts": outcome.alerts,
+        "cost_report": str(outcome.cost_report),
         "temporal_ui": outcome.temporal_ui,
     }
 
@@ -73,6 +77,7 @@ def tell(outcome: Outcome, directory: Path, config: Path, *, keep: bool) -> None
     if outcome.went_well:
         out.print("[green]Everything came out as it should.[/green]")
     out.print(f"Temporal UI, each run with its history: {outcome.temporal_ui}")
+    out.print(f"The day's cost report, for a browser: {_short(outcome.cost_report)}", markup=False)
     if not keep:
         places = {"CURB_DATA_DIR": directory, "CURB_CONFIG": config}
         flag = "" if outcome.report.invoice_nano_usd is not None else " --live"
@@ -82,6 +87,7 @@ def tell(outcome: Outcome, directory: Path, config: Path, *, keep: bool) -> None
         out.print(f"  curb dev{flag}", markup=False)
         out.print("and in another terminal, after the same export:", markup=False)
         out.print(f"  curb show {last}", markup=False)
+        out.print("  curb alerts list --all", markup=False)
 
 
 def _runs_table(outcome: Outcome) -> Table:
@@ -119,6 +125,9 @@ def _books_table(outcome: Outcome) -> Table:
         rows.add_row(
             "cut in flight", f"{outcome.kill_ms:.0f} ms", "from SET to the end of the provider's stream"
         )
+    rows.add_row(
+        "alerts", str(outcome.alerts), "told by the worker's log; Slack, pager, mail: docs/channels.md"
+    )
     return rows
 
 

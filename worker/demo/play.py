@@ -15,6 +15,7 @@ from worker.cli.development import house_of, new_stack, prepare
 from worker.cli.errors import Failed, ServersMissing
 from worker.cli.loops import stopped_by_signals
 from worker.cli.output import console, print_json, say
+from worker.cli.reports import close_today, rendered
 from worker.cli.servers import open_desk
 from worker.config import load_config
 from worker.demo.outcome import Outcome, document, tell
@@ -131,7 +132,17 @@ async def _settle(stage: Stage, endings: dict[str, Ending], problems: list[str])
         name: replace(ending, run=await desk.runs.now(ending.run.run_id)) for name, ending in endings.items()
     }
     overspend = max(report.overspend_nano_usd, await _over_budgets(stage))
-    return Outcome(settled, problems, report, overspend, desk.house.places.temporal_ui)
+    stage.say("report", "closing the day early, as `curb report daily --close` does")
+    page = await _report_of_the_day(stage)
+    alerts = await desk.store.alerts.recent(ended=True)
+    return Outcome(settled, problems, report, overspend, desk.house.places.temporal_ui, page, len(alerts))
+
+
+async def _report_of_the_day(stage: Stage) -> Path:
+    """The day as its cost report tells it, for a browser."""
+    page = stage.directory / "report.html"
+    page.write_text(rendered(await close_today(stage.desk), "html", stage.desk.house), encoding="utf-8")
+    return page
 
 
 async def _over_budgets(stage: Stage) -> int:
