@@ -29,3 +29,7 @@ def test_the_demo_comes_out_as_it_should(tmp_path: Path) -> None:
     assert sum(Decimal(run["cost_usd"]) for run in story["runs"]) == Decimal(story["ledger_usd"])
     assert (story["overspend_usd"], story["in_doubt_usd"]) == ("0", "0")
     assert story["temporal_ui"].startswith("http://")
+    assert all(run["reason"] for run in story["runs"] if run["status"] == "stopped")
+    assert story["alerts"] >= 2, "the runaway's rule and the talker's switch"
+    report = Path(story["cost_report"]).read_text(encoding="utf-8")
+    assert all(run["agent"] in report for run in story["runs"])
