@@ -1,5 +1,6 @@
 """Reconciliation of the books with what providers report, and with the counters: once per hour."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from activities.dependencies import Dependencies
 from activities.heartbeats import heartbeating
 from activities.supervision import Supervision
 from gateway.aggregated.follow import SumReport, bucket_sources, follow_sums
+from gateway.policy.scopes import Period, Window
 from gateway.reconcile import Difference, Report, resolve
 from gateway.store.reconciliations import Reconciliation
 from gateway.usage import UsageUnavailable, invoice_source
@@ -53,6 +55,7 @@ class ReconcileActivities:
         self._authority = dependencies.authority
         self._store = dependencies.store
         self._config = dependencies.gateway.config
+        self._calendar = dependencies.gateway.calendar
         self._rules = supervision.reconcile
 
     @activity.defn
@@ -88,14 +91,28 @@ class ReconcileActivities:
 
     async def _resolve(self) -> tuple[Report, dict[str, str]]:
         """With the invoice, where there is one that can be read."""
-        patience = {"estimate_after_seconds": self._config.doubt_settles_after_seconds}
-        usage = invoice_source(self._config)
+        usage, patience = invoice_source(self._config), self._config.doubt_settles_after_seconds
+        windows = self._windows()
         try:
-            return await resolve(self._authority, self._store, usage, **patience), {}
+            report = await resolve(
+                self._authority, self._store, usage, estimate_after_seconds=patience, windows=windows
+            )
         except UsageUnavailable as error:
             # What the silent invoice covers must not be settled at an estimate only because it is silent.
-            later = {"estimate_after_seconds": float("inf")}
-            return await resolve(self._authority, self._store, None, **later), {"invoice": str(error)}
+            never = float("inf")
+            report = await resolve(
+                self._authority, self._store, estimate_after_seconds=never, windows=windows
+            )
+            return report, {"invoice": str(error)}
+        return report, {}
+
+    def _windows(self) -> list[tuple[Period, Window]]:
+        """Yesterday and today: older days were compared when they were closed, months when they are.
+
+        So an hour's work does not grow with the ledger; `curb ledger verify` compares everything.
+        """
+        yesterday, today, _ = self._calendar.windows(Period.DAY, time.time_ns() // 1_000_000)
+        return [(Period.DAY, yesterday), (Period.DAY, today)]
 
     async def _tell_counters(self, hour: datetime, report: Report, before: Sequence[Reconciliation]) -> None:
         found = _of(report, "counter")

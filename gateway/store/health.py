@@ -127,7 +127,3 @@ class ProviderHealth:
             latency_ms=latency_ms,
         )
         return row is not None
-
-    async def delete_probes(self, before: datetime, *, limit: int = 10_000) -> int:
-        """Delete probes older than this, so many at most; returns how many."""
-        return len(await self._database.rows("delete_probes", before=before, limit=limit))

@@ -43,9 +43,3 @@ ON CONFLICT (provider, deployment) DO UPDATE SET
     checked_at = excluded.checked_at, latency_ms = excluded.latency_ms
 WHERE h.checked_at IS NULL OR h.checked_at < excluded.checked_at
 RETURNING provider
-
--- name: delete_probes
-DELETE FROM probes WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM probes WHERE at < %(before)s ORDER BY at LIMIT %(limit)s
-))
-RETURNING at
