@@ -205,7 +205,8 @@ _LIST: dict[str, KnownRule] = {
     ),
     "switch_set": KnownRule(
         "warning",
-        title="{what} by {by}",
+        title="{what} by {by}: {reason}",
+        otherwise="{what} by {by}",
         advice="`curb switch list` shows what is set, `curb switch clear` lifts it.",
         resolve_after_seconds=365 * _DAY,  # until it is lifted
     ),

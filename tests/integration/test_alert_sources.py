@@ -191,7 +191,7 @@ async def test_a_context_that_explodes_stops_the_run_and_is_told(house: House) -
 async def test_a_switch_for_everything_pages(house: House) -> None:
     await house.factory.authority.set_switch("kill:global", "manual:adam:drill")
     try:
-        assert await house.told("pager", "by adam") == "Everything is switched off by adam"
+        assert await house.told("pager", "by adam") == "Everything is switched off by adam: drill"
     finally:
         await house.factory.authority.clear_switch("kill:global")
     assert await house.told("chat", "by adam")

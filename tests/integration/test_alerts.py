@@ -285,7 +285,7 @@ async def test_a_switch_set_by_hand_is_told_and_so_is_its_end(house: House) -> N
     await house.factory.authority.clear_switch(name)
 
     await house.until(house.chat, agent, "firing", "resolved")
-    assert message["title"] == "red-coder is switched off by adam"
+    assert message["title"] == "red-coder is switched off by adam: runaway loop"
     assert message["data"]["team"] == "red"
     assert {"name": "reason", "value": "runaway loop"} in message["fields"]
 

@@ -198,7 +198,7 @@ def test_a_switch_set_by_hand_is_an_alert_until_it_is_lifted() -> None:
 
     assert isinstance(is_set, Sighting)
     assert isinstance(is_lifted, Sighting)
-    assert is_set.title == "coder is switched off by adam"
+    assert is_set.title == "coder is switched off by adam: runaway loop"
     assert (is_set.severity, is_set.agent, is_set.evidence["reason"]) == ("warning", "coder", "runaway loop")
     assert (is_set.over, is_lifted.over) == (False, True)
     assert is_set.fingerprint == is_lifted.fingerprint
@@ -214,7 +214,7 @@ def test_switching_everything_off_is_critical_and_a_throttle_or_a_key_is_worth_k
     assert (everything.title, everything.severity) == ("Everything is switched off by x", "critical")
     assert isinstance(key, Sighting)
     assert (throttle.title, throttle.severity) == ("coder is throttled by adam", "info")
-    assert (key.title, key.severity) == ("API key k1 is switched off by adam", "info")
+    assert (key.title, key.severity) == ("API key k1 is switched off by adam: revoked", "info")
 
 
 @pytest.mark.parametrize(
