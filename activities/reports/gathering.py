@@ -33,12 +33,13 @@ from gateway.policy.scopes import Period, Window
 from gateway.state.authority import Authority
 from gateway.store import Store
 from gateway.store.days import suffix
-from gateway.store.figures import BudgetSum, Row, UsageSum, UserSum
+from gateway.store.figures import BudgetSum, Row, UsageSum
 
 LISTED = 20  # incidents, violations, errors at most
 _INCIDENTS = ("killed", "stopped", "expired")
 _BREACH = "budget_exceeded"
 _REASON_CHARACTERS = 160
+_HOURS, _REFRESHES = 1_000, 100  # eleven years of them
 _HOUR = "%Y-%m-%dT%H:%M%z"
 
 State = Literal["final", "preliminary", "so_far"]
@@ -93,8 +94,9 @@ class Reporter:
             if time.monotonic() > deadline:
                 raise BooksLag("the books lag behind what was decided: the outbox is not drained yet")
             await asyncio.sleep(0.1)
-        while await self._store.usage.refresh():
-            pass
+        for _ in range(_REFRESHES):
+            if await self._store.usage.refresh(limit=_HOURS) < _HOURS:
+                return
 
     async def make(self, period: ReportPeriod, now: datetime, *, preliminary: bool = False) -> ReportDocument:
         """The report of a period as the books are now. Raises StoreUnavailable, StateUnavailable.
@@ -104,15 +106,16 @@ class Reporter:
         span = _span(period, now, preliminary=preliminary)
         earlier = before(period, self.calendar)
         figures = self._store.figures
-        sums = await figures.usage(period.first_day, period.last_day)
-        then = await figures.usage(earlier.first_day, earlier.last_day)
+        sums, users = await figures.usage(period.first_day, period.last_day, top=self._top)
+        then, _ = await figures.usage(earlier.first_day, earlier.last_day, top=1)
         runs = await figures.runs(span.since, span.until)
         work = lines.work_lines(runs, sums["agent"])
         ahead = await self._outlooks(span)
         budgets = await self._budgets(span)
         refused = await figures.refusals(span.since, span.until, limit=LISTED)
         failed = await figures.errors(span.since, span.until, limit=LISTED)
-        users, user_costs = await self._users(period, earlier)
+        named = [each.name for each in users if each.name is not None]
+        before_of_users = await figures.cost_of_users(earlier.first_day, earlier.last_day, named)
         return ReportDocument(
             kind=period.kind,
             period=period.name,
@@ -130,7 +133,7 @@ class Reporter:
             agents=lines.usage_lines(sums["agent"], then["agent"], self._top),
             models=lines.usage_lines(sums["model"], then["model"], self._top),
             teams=lines.usage_lines(sums["team"], then["team"], self._top),
-            users=lines.user_lines(users, user_costs),
+            users=lines.user_lines(users, before_of_users),
             features=lines.usage_lines(sums["feature"], then["feature"], self._top),
             budgets=budgets[:LISTED],
             budgets_total=len(budgets),
@@ -147,13 +150,6 @@ class Reporter:
             outlook=next((each for each in ahead if each.scope == "global"), None),
             outlooks=tuple(each for each in ahead if each.scope != "global"),
         )
-
-    async def _users(
-        self, period: ReportPeriod, earlier: ReportPeriod
-    ) -> tuple[list[UserSum], dict[str, int]]:
-        users = await self._store.figures.users(period.first_day, period.last_day, top=self._top)
-        names = [each.name for each in users if each.name is not None]
-        return users, await self._store.figures.cost_of_users(earlier.first_day, earlier.last_day, names)
 
     def _chart(self, span: Span, sums: dict[str, list[UsageSum]]) -> tuple[Point, ...]:
         """The hours of a day, or the days of a week: those without spend too."""

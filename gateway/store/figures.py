@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from gateway.store.database import Database
+from gateway.store.database import Connection, Database, run
 
 Row = Mapping[str, Any]
+CUTS = ("agent", "model", "team", "feature", "hour", "day", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +82,26 @@ class Figures:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def usage(self, first_day: date, last_day: date) -> dict[str, list[UsageSum]]:
-        """Sums by cut: agent, model, team, feature, hour, day, and '' with one row for everything."""
-        rows = await self._database.rows("usage_figures", first_day=first_day, last_day=last_day)
-        found: dict[str, list[UsageSum]] = {
-            cut: [] for cut in ("agent", "model", "team", "feature", "hour", "day", "")
-        }
-        for row in rows:
+    async def usage(
+        self, first_day: date, last_day: date, *, top: int
+    ) -> tuple[dict[str, list[UsageSum]], list[UserSum]]:
+        """Sums by cut: agent, model, team, feature, hour, day, and '' with one row for everything; and the
+        `top` dearest users, with all others in one line where there are any. All of one moment, so that
+        parts add up while others book.
+        """
+        days = {"first_day": first_day, "last_day": last_day}
+
+        async def read(connection: Connection) -> tuple[list[Row], list[Row]]:
+            return [*await run(connection, "usage_figures", **days)], [
+                *await run(connection, "user_figures", **days, top=top)
+            ]
+
+        sums, users = await self._database.snapshot(read)
+        found: dict[str, list[UsageSum]] = {cut: [] for cut in CUTS}
+        for row in sums:
             values = dict(row)
             found[values.pop("cut")].append(UsageSum(**values))
-        return found
-
-    async def users(self, first_day: date, last_day: date, *, top: int) -> list[UserSum]:
-        """The dearest users, then all others in one line, where there are any."""
-        rows = await self._database.rows("user_figures", first_day=first_day, last_day=last_day, top=top)
-        return [UserSum(**row) for row in rows]
+        return found, [UserSum(**row) for row in users]
 
     async def cost_of_users(self, first_day: date, last_day: date, names: Sequence[str]) -> dict[str, int]:
         """What these users came to; who spent nothing is left out."""
