@@ -6,7 +6,7 @@ the record of runs that Temporal ended without them (terminated, timed out).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -151,13 +151,3 @@ def _end(run_id: str, steps: int, status: WorkflowExecutionStatus | None) -> End
 
 def _kill_names(run: WatchedRun) -> tuple[str, str]:
     return "kill:global", f"kill:agent:{run.agent}"
-
-
-async def every(seconds: float, work: Callable[[], Awaitable[object]], name: str) -> None:
-    """Do something again and again until cancelled; what fails is logged and tried again."""
-    while True:
-        try:
-            await work()
-        except CurbError as error:
-            log.warning(f"{name} failed", error=str(error))
-        await asyncio.sleep(seconds)

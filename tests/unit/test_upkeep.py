@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from worker.service import kept_up
+from worker.upkeep import kept_up
 
 
 async def test_upkeep_that_stumbles_begins_again() -> None:

@@ -60,6 +60,7 @@ def application() -> typer.Typer:
     app.add_typer(keys.app, name="keys")
     app.add_typer(schedules.app, name="schedules")
     app.command("worker")(factory.worker)
+    app.command("gateway")(factory.gateway)
     app.command("migrate")(factory.migrate)
     return app
 

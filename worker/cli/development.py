@@ -1,4 +1,4 @@
-"""curb dev: the embedded stack with a worker, in the foreground."""
+"""curb dev: the embedded stack with a worker and the front door, in the foreground."""
 
 import asyncio
 import contextlib
@@ -21,6 +21,7 @@ from worker.cli.servers import (
     who,
 )
 from worker.config import Config, load_config, on_simulator
+from worker.front_door import DEVELOPER, Place, is_loopback
 from worker.service import serve
 from worker.settings import Settings, load_settings
 from worker.stack import Stack, StackRecord
@@ -28,6 +29,7 @@ from worker.stack import ports as port_numbers
 from worker.wiring import Servers
 
 _SIMULATOR = "simulator"
+_DOOR = "front_door_port"
 
 
 async def develop(config: Path | None, tools: tuple[str, ...], *, live: bool, as_json: bool) -> None:
@@ -37,7 +39,7 @@ async def develop(config: Path | None, tools: tuple[str, ...], *, live: bool, as
     agents = sorted({*read.agents, *agents_of(tools)})
     running = Stack.find(settings.data_dir)
     if running is not None:
-        show_places(house_of(settings, read, running), agents, as_json=as_json)
+        show_places(house_of(_with_door(settings), read, running), agents, as_json=as_json)
         say(f"this stack runs already (pid {running.owner_pid}); nothing was started")
         return
     logs.configure(settings)
@@ -46,8 +48,9 @@ async def develop(config: Path | None, tools: tuple[str, ...], *, live: bool, as
         try:
             await _unless(stop, stack.start())
             if not stop.is_set():
-                known = house_of(_with_free_port(settings), read, stack.record)
+                known = house_of(_with_free_ports(settings), read, stack.record)
                 note_served(settings.data_dir, agents)
+                _note_door(known.settings)
                 await _serve(known, tools, agents, stop, as_json=as_json)
         finally:
             say("stopping the servers")
@@ -91,6 +94,7 @@ async def _serve(
             stop=stop,
             tools=tools,
             temporal_ui=known.places.temporal_ui,
+            place=_place(known.settings),
             on_ready=ready.set,
         )
 
@@ -104,6 +108,8 @@ async def _announcing(
     async def announce() -> None:
         await ready.wait()
         show_places(known, agents, as_json=as_json)
+        if (place := _place(known.settings)) is not None and place.is_open:
+            say(f"the front door is open: who comes without a key is the agent {DEVELOPER.name}")
         say("ready; Ctrl-C stops everything in order")
 
     task = asyncio.create_task(announce())
@@ -128,20 +134,45 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         working.result()
 
 
-def _with_free_port(settings: Settings) -> Settings:
-    """A port for /metrics that is free; the wanted one if it can be had."""
-    if not settings.metrics_port:
+def _with_free_ports(settings: Settings) -> Settings:
+    """Ports for /metrics and the front door that are free; the wanted ones if they can be had."""
+    chosen = {"metrics_port": settings.metrics_port, "http_port": settings.http_port}
+    for name, wanted in chosen.items():
+        if not wanted:
+            continue
+        chosen[name] = port_numbers.choose(wanted)
+        if chosen[name] != wanted:
+            said = {"metrics_port": "metrics", "http_port": "front door"}[name]
+            say(f"{said}: port {wanted} is taken, using {chosen[name]}")
+    return settings.model_copy(update=chosen)
+
+
+def _note_door(settings: Settings) -> None:
+    """Leave word of the front door's port, for a second `curb dev` that only shows where everything is."""
+    (settings.data_dir / _DOOR).write_text(str(settings.http_port), encoding="utf-8")
+
+
+def _with_door(settings: Settings) -> Settings:
+    """The port that the `curb dev` which runs here left word of."""
+    try:
+        port = int((settings.data_dir / _DOOR).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return settings
-    port = port_numbers.choose(settings.metrics_port)
-    if port != settings.metrics_port:
-        say(f"metrics: port {settings.metrics_port} is taken, using {port}")
-    return settings.model_copy(update={"metrics_port": port})
+    return settings.model_copy(update={"http_port": port})
+
+
+def _place(settings: Settings) -> Place | None:
+    """Where the front door is: open on loopback, for keys only where others can reach it."""
+    if not settings.http_port:
+        return None
+    return Place(settings.http_host, settings.http_port, is_open=is_loopback(settings.http_host))
 
 
 def show_places(known: House, agents: Sequence[str], *, as_json: bool) -> None:
     """Where everything is."""
-    places, port = known.places, known.settings.metrics_port
+    places, port, door = known.places, known.settings.metrics_port, _place(known.settings)
     everything = {
+        "front_door": door.url if door else "",
         "temporal_ui": places.temporal_ui,
         "temporal": places.temporal_address,
         "redis": places.redis_url,

@@ -1,4 +1,4 @@
-"""curb dev, doctor, worker, migrate: the parts that run."""
+"""curb dev, doctor, worker, gateway, migrate: the parts that run."""
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +23,7 @@ def dev(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Start the stack, a worker and the simulated provider.
+    """Start the stack, a worker, the front door and the simulated provider.
 
     Ctrl-C stops everything in order; the data stay in .curb.
     """
@@ -77,6 +77,50 @@ async def _work(roles: tuple[str, ...], tools: tuple[str, ...], config: Config) 
             roles=roles,
             tools=tools,
             temporal_ui=known.places.temporal_ui,
+        )
+
+
+def gateway(
+    host: Annotated[
+        str, typer.Option("--host", help="Where to listen (CURB_HTTP_HOST). Default: this machine only.")
+    ] = "",
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65_535, help="CURB_HTTP_PORT; 0: any free one.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Serve clients of OpenAI and Anthropic until SIGTERM or Ctrl-C.
+
+    Every call needs a key (`curb keys create`). Works without Temporal.
+    """
+    from worker.cli import loops
+
+    loops.run(_serve_clients(host, port, config))
+
+
+async def _serve_clients(host: str, port: int | None, config: Config) -> None:
+    from worker.cli import logs, loops
+    from worker.cli.output import say
+    from worker.cli.servers import house
+    from worker.front_door import Place, serve_front_door
+    from worker.wiring import Servers
+
+    known = house(config)
+    logs.configure(known.settings)
+    known.places.need("redis_url", "database_url")
+    if known.places.simulator_url:
+        say(f"every provider is simulated by {known.places.simulator_url}, as `curb dev` says")
+    settings = known.settings
+    place = Place(host or settings.http_host, settings.http_port if port is None else port)
+    servers = Servers(known.places.redis_url, known.places.database_url)
+    with loops.stopped_by_signals() as stop:
+        await serve_front_door(
+            servers,
+            settings,
+            known.config,
+            place,
+            stop=stop,
+            on_ready=lambda url: say(f"the front door is at {url}; Ctrl-C closes it"),
         )
 
 

@@ -110,7 +110,7 @@ async def _list(*, as_json: bool) -> None:
 async def _found(books: "Books") -> list[dict[str, Any]]:
     """Every configured name is asked for; others when a worker has noticed them."""
     from worker.cli.output import at_text
-    from worker.service import switch_names
+    from worker.upkeep import switch_names
 
     config = books.house.config
     names = {*switch_names(config, config.agents), *await books.authority.known_switches()}

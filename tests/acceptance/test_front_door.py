@@ -1,0 +1,68 @@
+"""The front door as a user has it: open beside `curb dev`, and for keys only as `curb gateway`."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.acceptance.command import CURB, Curb
+
+ASKED = {"model": "balanced", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 30}
+
+
+@pytest.fixture(scope="module")
+def gateway(curb: Curb) -> Iterator[str]:
+    """The URL of a `curb gateway` on the servers of the folder's `curb dev`."""
+    process = subprocess.Popen(
+        (*CURB, "gateway", "--port", "0"),
+        cwd=curb.directory,
+        env=curb.environment({"CURB_METRICS_PORT": "0"}),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    url = next((line.split()[5].rstrip(";") for line in process.stderr if "the front door is at" in line), "")
+    yield url
+    process.send_signal(signal.SIGTERM)
+    process.stderr.read()
+    assert process.wait(30) == 0
+    process.stderr.close()
+
+
+def test_curb_dev_answers_clients_without_a_key(curb: Curb) -> None:
+    url = curb.json("dev")["front_door"]
+
+    answer = httpx.post(f"{url}/v1/chat/completions", json=ASKED, headers={"authorization": "Bearer any"})
+
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"]
+    spent_on(curb, "endpoint", "/v1/chat/completions")
+
+
+def test_a_gateway_takes_keys_only(curb: Curb, gateway: str) -> None:
+    token = curb.json("keys", "create", "front-door-test", "--agent", "visitor")["token"]
+
+    without = httpx.post(f"{gateway}/v1/messages", json=ASKED)
+    answer = httpx.post(f"{gateway}/v1/messages", json=ASKED, headers={"x-api-key": token})
+
+    assert without.status_code == 401
+    assert without.json()["type"] == "error"
+    assert answer.status_code == 200
+    assert answer.json()["content"]
+    spent_on(curb, "agent", "visitor")
+
+
+def test_a_port_that_is_taken_is_said(curb: Curb, gateway: str) -> None:
+    port = gateway.rpartition(":")[2]
+
+    done = curb("gateway", "--port", port, CURB_METRICS_PORT="0")
+
+    assert done.status == 2
+    assert f"port {port} of 127.0.0.1" in done.err
+
+
+def spent_on(curb: Curb, dimension: str, name: str) -> None:
+    """Wait until `curb costs` shows it."""
+    curb.until(lambda: str(curb.json("costs", "--by", dimension)), lambda shown: name in shown)
