@@ -6,7 +6,7 @@ audit log are append-only, by triggers; nothing here touches them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from gateway.store import tables_days
@@ -74,8 +74,12 @@ class Retention:
             if first is None or first + _HOUR > before:
                 return Thinned(0, 0, more=False)
             [row] = await run(connection, "thin_attempts", first=first, last=first + _HOUR, limit=limit)
-            if row["removed"] + row["thinned"] < limit:
-                await run(connection, "set_retention_mark", name=ATTEMPTS, kept_from=first + _HOUR)
+            done = row["removed"] + row["thinned"]
+            if done < limit:
+                following = first + _HOUR
+                if not done:
+                    following = await _quiet_until(connection, following, before)
+                await run(connection, "set_retention_mark", name=ATTEMPTS, kept_from=following)
             return Thinned(row["removed"], row["thinned"], more=True)
 
         return await self._database.transact(thin)
@@ -83,6 +87,13 @@ class Retention:
     async def oldest(self) -> dict[str, datetime]:
         """How far back each class goes; attempts: since when they are whole."""
         return {row["name"]: row["at"] for row in await self._database.rows("oldest_kept")}
+
+
+async def _quiet_until(connection: Connection, after: datetime, before: datetime) -> datetime:
+    [found] = await run(connection, "quiet_until", after=after)
+    quiet_until: datetime = found["at"]
+    last_hour = before.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return max(after, min(quiet_until, last_hour))
 
 
 async def _mark(connection: Connection) -> datetime | None:

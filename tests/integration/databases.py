@@ -26,3 +26,15 @@ def migrated_database(server_url: str, name: str) -> Iterator[str]:
     with empty_database(server_url, name) as url:
         migrate(url)
         yield url
+
+
+@contextmanager
+def copied_database(server_url: str, template_url: str, name: str) -> Iterator[str]:
+    """A copy of a database to which nobody is connected: much quicker than migrating again."""
+    url = make_url(server_url)
+    template = make_url(template_url).database
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        yield url.set(database=name).render_as_string(hide_password=False)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

@@ -11,7 +11,7 @@ from gateway.errors import ConfigurationError, StateUnavailable
 from gateway.policy.scopes import Period
 from gateway.store.days import BudgetSnapshot
 from tests.integration.books import Books, open_books
-from tests.integration.databases import migrated_database
+from tests.integration.databases import copied_database
 from tests.integration.past_days import (
     CALENDAR,
     at_noon,
@@ -27,8 +27,8 @@ YESTERDAY = days_ago(1)
 
 
 @pytest.fixture
-def url(database_url: str) -> Iterator[str]:
-    with migrated_database(database_url, "test_closing") as url:
+def url(database_url: str, database: str) -> Iterator[str]:
+    with copied_database(database_url, database, "test_closing_copy") as url:
         yield url
 
 

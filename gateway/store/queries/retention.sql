@@ -69,6 +69,14 @@ WITH chosen AS (
 )
 SELECT (SELECT count(*) FROM gone) AS removed, (SELECT count(*) FROM thinned) AS thinned
 
+-- Where the next attempt may be, without looking at every hour of a time in which there was none.
+-- name: quiet_until
+SELECT CASE WHEN NOT EXISTS (SELECT FROM attempts WHERE at >= %(after)s AND at < %(after)s + interval '30 days')
+            THEN %(after)s::timestamptz + interval '30 days'
+            WHEN NOT EXISTS (SELECT FROM attempts WHERE at >= %(after)s AND at < %(after)s + interval '1 day')
+            THEN %(after)s::timestamptz + interval '1 day'
+            ELSE %(after)s::timestamptz END AS at
+
 -- name: retire_run_events
 DELETE FROM run_events WHERE id IN (
     SELECT e.id FROM run_events AS e
