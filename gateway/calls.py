@@ -146,7 +146,8 @@ Request = ModelRequest | WireRequest
 class Caller:
     """Who asks: everything a budget, the ledger or a report may want to know.
 
-    ancestors: run ids from the parent upwards; each of their run budgets is charged too.
+    ancestors: run ids from the parent upwards; each of their run budgets is charged too. rate_tier,
+    address: of callers of the front door, by which their rates are limited.
     """
 
     agent: str
@@ -165,6 +166,8 @@ class Caller:
     span_id: str = ""
     prompt_version: str = ""
     mode: Literal["live", "shadow"] = "live"
+    rate_tier: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ from gateway.state.values import Ask, Reservation
 from gateway.state.watcher import CallWatcher, Cut
 from gateway.state.wire import kill_switches
 from gateway.store import Store
+from gateway.violations import ViolationLog
 
 _T = TypeVar("_T")
 log = structlog.get_logger(__name__)
@@ -63,6 +64,7 @@ _WORTH_A_ROW = frozenset(RefusalKind) - {
     RefusalKind.CONTENDED,
     RefusalKind.IN_FLIGHT,
     RefusalKind.PRESSURE,
+    RefusalKind.RATE_LIMITED,  # counted by the minute, see gateway.violations
     RefusalKind.UNAVAILABLE,
 }
 
@@ -96,6 +98,7 @@ class Gateway:
         self._leases = LeaseKeeper(authority, config.lease_seconds)
         self._sender = Sender(http, self.watcher, self._leases)
         self.booker = Booker(authority, store)
+        self._violations = ViolationLog(store, process_id)
         self._bookings: set[asyncio.Task[Any]] = set()
 
     async def complete(self, call: Call) -> Outcome:
@@ -123,6 +126,8 @@ class Gateway:
             )
         if isinstance(outcome, Refusal):
             self._metrics.refused(call.caller.agent, outcome)
+            if outcome.kind is RefusalKind.RATE_LIMITED and not call.recheck:
+                self._violations.note(call.caller, outcome)
         return outcome
 
     @property
@@ -135,7 +140,7 @@ class Gateway:
         if self._bookings:
             await asyncio.wait(self._bookings, timeout=timeout_seconds)
         done = await self.booker.drain(timeout_seconds) and not self._bookings
-        for part in (self.booker, self._leases, self.watcher):
+        for part in (self.booker, self._leases, self.watcher, self._violations):
             await part.close()
         await self._http.aclose()
         return done
@@ -230,6 +235,8 @@ class Gateway:
             opened=self._opened(call, option, queued_ms, used),
             lines=self._scoping.lines(call, option.tier, option.deployment, queued_ms),
             downgrade_at_ratio=ratio if downgrade and self._scoping.is_dear(option.tier) else None,
+            rates=self._scoping.rates(call, option.tier, option.deployment, option.asked_nano_usd),
+            in_flight=self._scoping.in_flight(call),
         )
 
     def _opened(self, call: Call, option: Option, queued_ms: int, used: int) -> Opened:

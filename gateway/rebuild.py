@@ -342,4 +342,5 @@ def _reservation_load(row: AttemptRow) -> ReservationLoad:
         process_id=row["process_id"],
         deployment=row["deployment"],
         provider=row["provider"],
+        key_id=row["key_id"],
     )

@@ -7,6 +7,8 @@ from gateway.calls import Call
 from gateway.config import Deployment, GatewayConfig
 from gateway.policy.budgets import Purchase, lines_for
 from gateway.policy.periods import Calendar
+from gateway.policy.rate_limits import InFlightLine, RateLine, in_flight_lines, rate_lines
+from gateway.policy.routing import tier_of
 from gateway.policy.scopes import BudgetLine, Period, ScopeKind
 
 
@@ -14,6 +16,7 @@ class Scoping:
     """Builds the lines that attempts of this process are checked against and charged to."""
 
     def __init__(self, config: GatewayConfig) -> None:
+        self._config = config
         self._tiers = {tier.name: tier for tier in config.tiers}
         self._cheapest = config.tiers[0].name if config.tiers else ""
         self.calendar = Calendar(ZoneInfo(config.timezone), config.day_start_seconds)
@@ -43,6 +46,23 @@ class Scoping:
             now_ms=now_ms,
         )
         return tuple(_with_own_budget(line, call) for line in lines)
+
+    def rates(
+        self, call: Call, tier: str, deployment: Deployment, asked_nano_usd: int
+    ) -> tuple[RateLine, ...]:
+        """Return the rates of one attempt. A deployment asked for by name counts as its cheapest tier's."""
+        model_tier = tier if tier in self._tiers else tier_of(deployment.name, self._config.tiers)
+        return rate_lines(
+            self._config.rate_limits,
+            call.caller,
+            deployment=deployment.name,
+            model_tier=model_tier,
+            asked_nano_usd=asked_nano_usd,
+        )
+
+    def in_flight(self, call: Call) -> tuple[InFlightLine, ...]:
+        """Return the limits on calls in flight that hold for a call."""
+        return in_flight_lines(self._config.rate_limits, call.caller)
 
 
 def _with_own_budget(line: BudgetLine, call: Call) -> BudgetLine:

@@ -29,6 +29,7 @@ from worker.config_checks import cross_checks
 from worker.config_errors import ConfigurationProblems, problems_of
 from worker.config_health import health_plan
 from worker.config_limits import limit_checks, limits
+from worker.config_rate_limits import rate_limits
 from worker.config_reconcile import sum_rules
 from worker.config_reports import report_policy
 from worker.config_retention import retention_policy
@@ -160,6 +161,7 @@ def _gateway(file: File) -> GatewayConfig:
             pause_seconds=int(file.velocity.pause_for),
             global_nano_usd=file.velocity.everything,
         ),
+        rate_limits=rate_limits(file.rate_limits),
         doubt_settles_after_seconds=file.doubt_settles_after,
     )
 

@@ -11,6 +11,7 @@ from worker.config_alerts import alert_checks
 from worker.config_anomalies import anomaly_checks
 from worker.config_errors import Path, Problem, suggestion
 from worker.config_health import health_checks
+from worker.config_rate_limits import rate_limit_checks
 from worker.config_reconcile import usage_checks
 from worker.config_reports import report_checks
 from worker.config_retention import retention_checks
@@ -26,6 +27,7 @@ def cross_checks(file: File, gateway: GatewayConfig) -> Iterator[Problem]:
     yield from _tiers(gateway)
     yield from _names(file, gateway)
     yield from _mcp(file)
+    yield from rate_limit_checks(file.rate_limits, gateway)
     yield from alert_checks(file.alerts, file.alert_rules)
     yield from health_checks(file.provider_health, gateway, file.schedules)
     yield from usage_checks(gateway)

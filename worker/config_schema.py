@@ -12,6 +12,7 @@ from gateway.policy.money import usd
 from worker.config_alerts import AlertsSection
 from worker.config_anomalies import AnomaliesSection
 from worker.config_health import HealthSection
+from worker.config_rate_limits import RateLimitsSection
 from worker.config_reconcile import ReconcileSection
 from worker.config_reports import ReportsSection
 from worker.config_retention import RetentionSection
@@ -189,6 +190,7 @@ class File(Section):
     budgets: dict[str, Budget] = Field(default_factory=dict)
     limits: LimitsSection = LimitsSection()
     velocity: VelocitySection = VelocitySection()
+    rate_limits: RateLimitsSection = RateLimitsSection()
     downgrade_at: Ratio = Field(default=0.8, validation_alias=AliasChoices("downgrade_at", "swap_threshold"))
     doubt_settles_after: Seconds = 86_400.0
     monthly_budget: Limit = None

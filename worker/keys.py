@@ -5,14 +5,15 @@ The command line and the admin API go through here. A token is in the answer of 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from gateway.errors import ConfigurationError, NotFound
-from gateway.keys import GRACE_SECONDS, KeyRing, token_secrets
+from gateway.keys import ANONYMOUS, GRACE_SECONDS, KeyRing, token_secrets
 from gateway.limits import announce_limits
 from gateway.policy.money import NanoUsd
+from gateway.policy.rate_limits import RateLimits
 from gateway.policy.scopes import Period, Scope, ScopeKind
 from gateway.state.authority import Authority
 from gateway.store import Rule, Store
@@ -164,9 +165,11 @@ class KeyDesk:
         await self._store.events.audit(self._by, action, target, detail)
 
 
-async def open_key_ring(store: Store, settings: Settings) -> KeyRing:
+async def open_key_ring(store: Store, settings: Settings, limits: RateLimits) -> KeyRing:
     """What a front door checks tokens with. Raises ConfigurationError, StoreUnavailable."""
-    return KeyRing(store.keys, await token_secrets(store.keys, _configured(settings)))
+    secrets = await token_secrets(store.keys, _configured(settings))
+    anonymous = None if limits.anonymous is None else replace(ANONYMOUS, tiers=limits.anonymous)
+    return KeyRing(store.keys, secrets, anonymous=anonymous)
 
 
 def switch_of(key_id: str) -> str:

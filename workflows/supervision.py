@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.retries import CALLS
 
 _T = TypeVar("_T")
-_BUYING = ("budget", "switch", "provider")
+_BUYING = ("budget", "switch", "rate", "provider")
 _MAX_PROVIDER_FAILURES = 30
 
 
@@ -37,7 +37,7 @@ class RunOver(Exception):
 class Waiting:
     """What the run waits for, by cause; it goes on when nothing is left.
 
-    Causes are hand, switch, budget, approval, question and provider. `changed` is called with
+    Causes are hand, switch, budget, rate, approval, question and provider. `changed` is called with
     every change, to keep true what people see.
     """
 
@@ -188,6 +188,8 @@ class Supervision:
             await self._wait_for_money(refused, refusals)
         elif kind is RefusalKind.SWITCHED:
             await self._wait_for_switch(refused, refusals.rounds)
+        elif kind is RefusalKind.RATE_LIMITED:
+            await self._wait_for_turn(refused, refusals.rounds)
         elif kind is RefusalKind.UNAVAILABLE:
             await self._wait_for_servers(result, refused, refusals.rounds)
         else:  # somebody else is at it: a matter of seconds, worth no words
@@ -217,6 +219,12 @@ class Supervision:
         # A call that was cut in flight asks again at once: the refusal of admission says until when.
         cut = rounds == 0 and refused.retry_at_ms is None
         await self._waiting.sleep(0.1 if cut else min(_until(refused, default=900.0), _backoff(rounds)))
+
+    async def _wait_for_turn(self, refused: Refused, rounds: int) -> None:
+        """Until a place is free; longer each time, as all who wait for one are told the same moment."""
+        self._waiting.only(_BUYING, "rate", refused.text)
+        until, patience = _until(refused, default=900.0), 0.25 * 2 ** min(rounds, 7)
+        await self._waiting.sleep(min(max(until, patience), _backoff(rounds)))
 
     async def _wait_for_servers(self, result: CallResult, refused: Refused, rounds: int) -> None:
         self.provider_failures += result.attempts

@@ -7,6 +7,7 @@ from gateway.policy.budgets import next_cheaper
 from gateway.policy.refusals import Refusal, RefusalKind
 
 _BUDGET = frozenset({RefusalKind.EXHAUSTED, RefusalKind.CONTENDED, RefusalKind.NEVER_FITS})
+_ELSEWHERE = frozenset({RefusalKind.SWITCHED, RefusalKind.RATE_LIMITED})
 _SOFT_SCOPES = ("tier:", "model:", "provider:")
 
 
@@ -42,7 +43,7 @@ def after_refusal(refusal: Refusal, tier: str, tiers: Sequence[str]) -> TakeTier
     cheaper = next_cheaper(tiers, tier)
     if refusal.kind is RefusalKind.IN_FLIGHT:
         return Wait()
-    if refusal.kind is RefusalKind.SWITCHED and refusal.scope.startswith(("provider:", "model:")):
+    if refusal.kind in _ELSEWHERE and refusal.scope.startswith(("provider:", "model:")):
         return Skip()
     if refusal.kind is RefusalKind.PRESSURE:
         return TakeTier(cheaper) if cheaper is not None else Skip()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.policy.money import format_usd
+from gateway.policy.rate_limits import Rate
 
 
 class RefusalKind(StrEnum):
@@ -27,7 +28,8 @@ class Refusal:
 
     retry_at_ms: Unix milliseconds after which asking again can succeed; None when only a
     person can change it (or nobody). attempts: how many attempts at providers had been made
-    (and paid for, or are in doubt) before this answer.
+    (and paid for, or are in doubt) before this answer. rate_*: of RATE_LIMITED, as in
+    gateway.policy.rate_limits; rule `in_flight` counts calls at once and has no window.
     """
 
     kind: RefusalKind
@@ -41,6 +43,10 @@ class Refusal:
     retry_at_ms: int | None = None
     detail: str = ""
     attempts: int = 0
+    rate_rule: str = ""
+    rate_tier: str = ""
+    rate_limit: int = 0
+    rate_window_ms: int = 0
 
     def __str__(self) -> str:
         if self.kind in (RefusalKind.EXHAUSTED, RefusalKind.CONTENDED, RefusalKind.NEVER_FITS):
@@ -51,4 +57,12 @@ class Refusal:
                 f"in doubt {format_usd(self.in_doubt_nano_usd)}; the call asked for "
                 f"{format_usd(self.asked_nano_usd)}"
             )
-        return ": ".join(part for part in (self.kind.value, self.scope, self.detail) if part)
+        detail = self._rate() if self.kind is RefusalKind.RATE_LIMITED and self.rate_rule else self.detail
+        return ": ".join(part for part in (self.kind.value, self.scope, detail) if part)
+
+    def _rate(self) -> str:
+        if self.rate_rule == "in_flight":
+            return f"{self.rate_limit:,} calls may be in flight at once"
+        of = f"{self.rate_tier} tier" if self.rate_tier else "limit"
+        expensive = " of expensive calls" if self.rate_rule == "expensive" else ""
+        return f"the {of}{expensive} is {Rate(self.rate_limit, self.rate_window_ms)}"

@@ -172,6 +172,7 @@ class _Loader:
             "process_id": load.process_id,
             "deployment": load.deployment,
             "provider": load.provider,
+            "busy": load.key_id,
         }
         yield (
             "HSET",
@@ -180,10 +181,11 @@ class _Loader:
         )
         if load.state == "pending":
             deadline_ms = lease_ms + self._grace_ms
-            live = f"{self._prefix}live:{load.agent}"
             yield "ZADD", self._prefix + "pending", deadline_ms, load.attempt_id
-            yield "ZADD", live, deadline_ms, load.attempt_id
-            yield "PEXPIRE", live, 3_600_000
+            lists = (f"live:{load.agent}", *([f"busy:{load.key_id}"] if load.key_id else ()))
+            for live in (self._prefix + name for name in lists):
+                yield "ZADD", live, deadline_ms, load.attempt_id
+                yield "PEXPIRE", live, 3_600_000
 
     def _calls(self, snapshot: EpochSnapshot) -> Iterator[Command]:
         """How many attempts each call has had, and which was the last."""

@@ -40,6 +40,10 @@ KEYS: tuple[KeyRule, ...] = (
     KeyRule("a:*", "ttl", "a reservation: 48 h after it was settled or released; see below"),
     KeyRule("call:*", "ttl", "attempts of a call: 48 h after the last"),
     KeyRule("live:*", "ttl", "pending attempts of an agent: 1 h after the last was admitted or renewed"),
+    KeyRule("busy:*", "ttl", "pending attempts of a key whose calls in flight are limited: as `live:*`"),
+    KeyRule(
+        "rate:*", "ttl", "the times of the last requests that a rate counts: its window after the newest"
+    ),
     KeyRule("v:*", "ttl", "velocity of an agent: its window + 1 minute"),
     KeyRule("posted:*", "ttl", "a posting that was done: 40 days"),
     KeyRule("topped:*", "ttl", "a top-up that was done: 40 days"),
@@ -51,9 +55,10 @@ such money must be settled or released by somebody and may not fade away."""
 
 REBUILT: tuple[str, ...] = (
     *("limits", "limits_version", "pending", "counters", "agents", "paused", "switches"),
-    *("c:*", "a:*", "call:*", "live:*", "posted:*", "topped:*"),
+    *("c:*", "a:*", "call:*", "live:*", "busy:*", "posted:*", "topped:*"),
 )
-"""What a rebuild replaces. Not the outbox: what is in it may not be in Postgres yet."""
+"""What a rebuild replaces. Not the outbox: what is in it may not be in Postgres yet; nor rates, of which
+Postgres knows nothing."""
 
 SWITCHES: tuple[str, ...] = (
     "kill:global",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.events import Opened
+from gateway.policy.rate_limits import InFlightLine, RateLine
 from gateway.policy.scopes import BudgetLine, Period
 
 LeaseState = Literal["held", "in_doubt", "fenced", "closed"]
@@ -18,13 +19,16 @@ class Ask:
     opened: `attempt_id` and `counters` are filled in by the authority; `number` is how many
     attempts of this call the caller knows of already (0: ask the authority alone).
     downgrade_at_ratio: refuse with PRESSURE once the agent's day is used this far; None: never.
-    daily_switch: whether the agent is switched off for the rest of the day at 100 %.
+    daily_switch: whether the agent is switched off for the rest of the day at 100 %. rates, in_flight:
+    how often, and how much at once.
     """
 
     opened: Opened
     lines: tuple[BudgetLine, ...]
     downgrade_at_ratio: float | None = None
     daily_switch: bool = True
+    rates: tuple[RateLine, ...] = ()
+    in_flight: tuple[InFlightLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,7 @@ class ReservationLoad:
     process_id: str
     deployment: str = ""
     provider: str = ""
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.config import GatewayConfig
 from gateway.events import Opened
+from gateway.policy.rate_limits import InFlightLine, RateLine
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.policy.scopes import BudgetLine, Period, Window
 from gateway.state.values import Ask, BudgetState, SwitchChange
@@ -41,7 +42,32 @@ def admit_json(ask: Ask, config: GatewayConfig, process_id: str, nonce: str) -> 
         "daily_switch": int(ask.daily_switch),
         "windows": windows,
         "lines": lines,
+        **(_rates(ask.rates) if ask.rates else {}),
+        **(_lanes(ask.in_flight) if ask.in_flight else {}),
     }
+
+
+def _rates(lines: tuple[RateLine, ...]) -> dict[str, Any]:
+    """A list in Redis for each rule, window and whose requests are counted."""
+    rates = [
+        (
+            f"{line.rule}:{line.rate.window_ms}:{line.scope}",
+            line.rate.limit,
+            line.rate.window_ms,
+            line.scope,
+            line.rule,
+            line.tier,
+            int(line.each_attempt),
+        )
+        for line in lines
+    ]
+    return {"rates": rates}
+
+
+def _lanes(lines: tuple[InFlightLine, ...]) -> dict[str, Any]:
+    lanes = [(*line.scope.split(":", 1), line.limit) for line in lines]
+    busy = [name for kind, name, _ in lanes if kind == "key"]
+    return {"lanes": lanes, **({"busy": busy[0]} if busy else {})}
 
 
 def milliseconds(seconds: float) -> int:
@@ -78,7 +104,9 @@ def _mode(line: BudgetLine) -> int:
 
 
 def refusal_from(reply: list[str], asked_nano_usd: int) -> Refusal:
-    """{'refused', epoch, seq, kind, scope, period, limit, spent, held, in doubt, retry_at_ms, detail}"""
+    """{'refused', epoch, seq, kind, scope, period, limit, spent, held, in doubt, retry_at_ms, detail}, and
+    for rate_limited after that: rule, tier, limit, window_ms."""
+    rate = reply[12:] or ["", "", "0", "0"]
     return Refusal(
         kind=RefusalKind(reply[3]),
         scope=reply[4],
@@ -90,6 +118,10 @@ def refusal_from(reply: list[str], asked_nano_usd: int) -> Refusal:
         asked_nano_usd=asked_nano_usd,
         retry_at_ms=int(reply[10]) if reply[10] else None,
         detail=reply[11],
+        rate_rule=rate[0],
+        rate_tier=rate[1],
+        rate_limit=int(rate[2]),
+        rate_window_ms=int(rate[3]),
     )
 
 

@@ -16,8 +16,10 @@ from gateway.store.keys import Keys
 from gateway.store.ledger import Ledger
 from gateway.store.reconciliations import Reconciliations
 from gateway.store.reports import Reports
+from gateway.store.retention import Retention
 from gateway.store.runs import Runs
 from gateway.store.usage import Usage
+from gateway.store.violations import Violations
 
 
 class Store:
@@ -36,9 +38,11 @@ class Store:
         self.budgets = Budgets(database)
         self.epochs = Epochs(database)
         self.days = Days(database)
+        self.retention = Retention(database)
         self.health = ProviderHealth(database)
-        self.keys = Keys(database)
         self.reconciliations = Reconciliations(database)
+        self.keys = Keys(database)
+        self.violations = Violations(database)
         self.usage = Usage(database)
         self.anomalies = Anomalies(database)
         self.figures = Figures(database)

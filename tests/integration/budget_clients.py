@@ -36,13 +36,14 @@ async def main(url: str, process_id: str, clients: int, calls: int, mode: str) -
             if mode == "settle":
                 await authority.close_attempt(settled(answer, ASKED))
 
-    await _wait_for_go(url)
+    await wait_for_go(url)
     await asyncio.gather(*map(client, range(clients)))
     await authority.close()
     return answers
 
 
-async def _wait_for_go(url: str) -> None:
+async def wait_for_go(url: str) -> None:
+    """Tell that this process is ready, and wait for the word."""
     async with Redis.from_url(url) as redis:
         await redis.incr("curb:lead:ready")
         await redis.expire("curb:lead:ready", 60)

@@ -25,6 +25,7 @@ from gateway.keys import (
     token_secrets,
 )
 from gateway.policy.money import NanoUsd, usd
+from gateway.policy.rate_limits import RateLimits
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.state.authority import Authority
 from gateway.store import Store
@@ -36,7 +37,8 @@ from tests.integration.databases import migrated_database
 from tests.integration.waiting import until
 from tests.integration.world import call, config, open_world
 from tests.simulated import SimulatedProvider
-from worker.keys import KeyDesk, switch_of
+from worker.keys import KeyDesk, open_key_ring, switch_of
+from worker.settings import Settings
 from worker.wiring import Servers
 
 SECRET = "a secret of this test module; long enough"
@@ -159,6 +161,21 @@ async def test_without_a_key_nobody_calls_unless_that_is_switched_on(store: Stor
     assert (principal.rate_tier, principal.roles) == ("anonymous", frozenset({"call"}))
     assert await why_refused(open_ring, "sk-123") == "unknown"
     await open_ring.close()
+
+
+async def test_callers_without_a_key_may_ask_for_the_tiers_that_are_named(store: Store) -> None:
+    closed = await open_key_ring(store, Settings(), RateLimits())
+    opened_up = await open_key_ring(store, Settings(), RateLimits(anonymous=frozenset({"quick"})))
+
+    assert await why_refused(closed, "") == "missing"
+    anyone = await opened_up.authenticate("")
+    assert [anyone.may_ask_for(name) for name in ("quick", "balanced", "openai/gpt-5-mini")] == [
+        True,
+        False,
+        False,
+    ]
+    for ring in (closed, opened_up):
+        await ring.close()
 
 
 async def test_a_token_under_another_secret_is_unknown(desk: KeyDesk, store: Store) -> None:

@@ -1,7 +1,8 @@
 #!lua
--- needs: core switches counters warnings reservations
+-- needs: core switches counters warnings reservations rates
 -- Holds an amount in every scope of a call, or says why not. Writes nothing but what it noticed
--- (switch changes, overdue reservations) when it refuses.
+-- (switch changes, overdue reservations) when it refuses. Rates are looked at before budgets, and counted
+-- only when the amount is held: who is refused for money has not used up a rate, nor the other way round.
 --
 -- ARGV[1] prefix
 -- ARGV[2] JSON: seen [epoch, seq]; call; nonce (of this ask: the same nonce gets the same answer);
@@ -9,17 +10,22 @@
 --         asked; lease_ms; grace_ms; outbox_max; switches [[name, scope], ...]; throttle (a switch's name);
 --         pressure_ppm (0: no rule); daily_switch 0|1; windows [[id, start_ms, end_ms], ...];
 --         lines [[scope, period, [window numbers from 1], default limit or -1, hard 0 | soft 1 | alert only 2], ...]
+--         and, where there are any: rates and lanes, as parts/rates.lua says; busy (a key whose calls in
+--         flight are counted)
 -- ARGV[3] body of the `reserved` event (JSON)
 --
 -- Keys: epoch, seq, closed, outbox, pending, limits, switches, paused, counters, call:{call},
---       a:{attempt id}, live:{agent}, c:{counter} of each line, and the switches by their literal names.
+--       a:{attempt id}, live:{agent}, busy:{key}, rate:{rate}, c:{counter} of each line, and the switches
+--       by their literal names.
 --
 -- Returns {'held', epoch, seq, attempt id, number, counters (JSON), day, at_ms, alerts (JSON)}
 --      or {'refused', epoch, seq, kind, scope, period, limit, spent, held, in doubt, retry_at_ms or '', detail}
+--         and for rate_limited after that: rule, tier, limit, window_ms (0: calls in flight)
 --      or {'closed', epoch, seq, reason}
 
 local ask = cjson.decode(ARGV[2])
 local HARDNESS = {never_fits = 3, exhausted = 2, contended = 1}
+local due = nil -- {rates to count this attempt in, rates that its call was counted in, since which attempt}
 
 local function refused(kind, scope, detail, retry_at)
   return {'refused', epoch, seq, kind, scope, '', '0', '0', '0', '0', retry_at and int(retry_at) or '', detail}
@@ -87,6 +93,31 @@ local function switched()
     return refused('throttled', 'agent:' .. ask.agent, ask.throttle .. ' is set: ' .. values[#names], soon())
   end
   return nil
+end
+
+local function rate_limited(scope, retry_at, rule, tier, limit, window_ms)
+  local answer = refused('rate_limited', scope, '', retry_at)
+  for _, part in ipairs({rule, tier, int(limit), int(window_ms)}) do answer[#answer + 1] = part end
+  return answer
+end
+
+local function too_often(used)
+  local lane = ask.lanes and full_lane(ask.lanes)
+  if lane then return rate_limited(lane[1] .. ':' .. lane[2], soon(), 'in_flight', '', lane[3], 0) end
+  if not ask.rates then return nil end
+  local f = redis.call('HMGET', call_key(ask.call), 'rated', 'rated_at')
+  due = {rates_due(ask.rates, f[1], tonumber(f[2] or '0'), math.max(used, ask.at_least) + 1)}
+  local rate, at = rate_in_the_way(due[1])
+  return rate and rate_limited(rate[4], at, rate[5], rate[6], rate[2], rate[3])
+end
+
+local function count_rates()
+  local names = due[2]
+  for _, rate in ipairs(due[1]) do
+    count_in(rate)
+    if rate[7] == 0 then names = names .. rate[1] .. '\n' end
+  end
+  redis.call('HSET', call_key(ask.call), 'rated', names, 'rated_at', int(due[3]))
 end
 
 -- Every line with its window, counter, limit and numbers as they stand now.
@@ -212,8 +243,10 @@ local function hold(lines, over, used)
     'counters', listed, 'day', day, 'agent', ask.agent, 'call', ask.call, 'number', number,
     'lease', int(now + ask.lease_ms), 'grace', int(ask.grace_ms), 'process_id', ask.process_id,
     'deployment', ask.deployment, 'provider', ask.provider, 'seq', seq, 'at_ms', int(now), 'alerts', alerts)
-  list_pending(attempt_id, ask.agent, now + ask.lease_ms + ask.grace_ms)
+  if ask.busy then redis.call('HSET', reservation_key(attempt_id), 'busy', ask.busy) end
+  list_pending(attempt_id, ask.agent, ask.busy or '', now + ask.lease_ms + ask.grace_ms)
   redis.call('HSET', call_key(ask.call), 'number', number, 'live', attempt_id, 'nonce', ask.nonce)
+  if due then count_rates() end
   redis.call('PEXPIRE', call_key(ask.call), int(CLOSED_KEEPS_MS))
   return {'held', epoch, seq, attempt_id, number, listed, day, int(now), alerts}
 end
@@ -233,14 +266,15 @@ local function admit()
   end
   local other = other_attempt(call)
   if other then return other end
-  local no = switched()
+  local used = tonumber(call[1] or '0')
+  local no = switched() or too_often(used)
   if no then return no end
   sweep(4)
   local lines = read_lines() -- after the sweep, which moves money from held to in doubt
   local refusal, over = over_budget(lines)
   no = refusal or under_pressure(lines)
   if no then return no end
-  return hold(lines, over, tonumber(call[1] or '0'))
+  return hold(lines, over, used)
 end
 
 return admit()

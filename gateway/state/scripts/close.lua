@@ -8,8 +8,8 @@
 --         process_id; velocity {window_s, alert, pause, pause_ms, global} (amounts in nano-dollars)
 -- ARGV[3] body of the event: the settlement (JSON)
 --
--- Keys: epoch, seq, closed, outbox, a:{attempt id}, pending, live:{agent}, c:{counter} of the reservation,
---       limits, v:{agent}, switches, paused, and kill:global, kill:agent:{agent}, throttle:agent:{agent}.
+-- Keys: epoch, seq, closed, outbox, a:{attempt id}, pending, live:{agent}, busy:{key}, c:{counter} of
+--       the reservation, limits, v:{agent}, switches, paused, and kill:global, kill:agent:{agent}, throttle:agent:{agent}.
 --
 -- Returns {'applied' | 'already' | 'unknown' | 'refused', epoch, seq, day, at_ms, seq of the event}
 --      or {'closed', epoch, seq, reason}

@@ -5,7 +5,8 @@
 -- ARGV[1] prefix
 -- ARGV[2] JSON: seen [epoch, seq]; limit (how many at most)
 --
--- Keys: epoch, seq, closed, outbox, pending, and of each a:{attempt id}, live:{agent}, c:{counter}.
+-- Keys: epoch, seq, closed, outbox, pending, and of each a:{attempt id}, live:{agent}, busy:{key},
+--       c:{counter}.
 --
 -- Returns {'ok', epoch, seq, how many} or {'closed', epoch, seq, reason}
 

@@ -6,7 +6,7 @@
 -- ARGV[2] JSON: seen [epoch, seq]; attempt_ids; lease_ms
 --
 -- Keys: epoch, seq, closed, outbox, pending, and of each attempt a:{attempt id}, call:{call}, live:{agent},
---       c:{counter}.
+--       busy:{key}, c:{counter}.
 --
 -- Returns {'ok', epoch, seq, state, state, ...} with held | in_doubt | fenced | closed for each attempt,
 --      or {'closed', epoch, seq, reason}
@@ -21,7 +21,7 @@ end
 
 local function hold_on(r)
   redis.call('HSET', reservation_key(r.id), 'lease', int(now + ask.lease_ms))
-  list_pending(r.id, r.agent, now + ask.lease_ms + r.grace)
+  list_pending(r.id, r.agent, r.busy, now + ask.lease_ms + r.grace)
   redis.call('PEXPIRE', call_key(r.call), int(CLOSED_KEEPS_MS))
   return 'held'
 end

@@ -9,27 +9,36 @@ local function call_key(call) return key('call:' .. call) end
 
 local function live_key(agent) return key('live:' .. agent) end
 
--- Nil, or {state, amount, counters (JSON text), day, agent, call, number, lease, grace, process_id, by}
+local function busy_key(id) return key('busy:' .. id) end
+
+-- Nil, or {state, amount, counters (JSON text), day, agent, call, number, lease, grace, process_id, by,
+-- busy ('', or the key among whose calls in flight it is counted)}
 local function read_reservation(attempt_id)
   local f = redis.call('HMGET', reservation_key(attempt_id), 'state', 'amount', 'counters', 'day', 'agent',
-    'call', 'number', 'lease', 'grace', 'process_id', 'by')
+    'call', 'number', 'lease', 'grace', 'process_id', 'by', 'busy')
   if not f[1] then return nil end
   return {id = attempt_id, state = f[1], amount = tonumber(f[2] or '0'), counters = f[3] or '[]', day = f[4] or '',
     agent = f[5] or '', call = f[6] or '', number = f[7] or '', lease = tonumber(f[8] or '0'),
-    grace = tonumber(f[9] or '0'), process_id = f[10] or '', by = f[11] or ''}
+    grace = tonumber(f[9] or '0'), process_id = f[10] or '', by = f[11] or '', busy = f[12] or ''}
 end
 
 local function about(r) return {day = r.day, attempt_id = r.id, number = r.number, counters = r.counters} end
 
-local function list_pending(attempt_id, agent, deadline)
+local function list_live(at, attempt_id, deadline)
+  redis.call('ZADD', at, int(deadline), attempt_id)
+  redis.call('PEXPIRE', at, int(LISTED_KEEPS_MS))
+end
+
+local function list_pending(attempt_id, agent, busy, deadline)
   redis.call('ZADD', key('pending'), int(deadline), attempt_id)
-  redis.call('ZADD', live_key(agent), int(deadline), attempt_id)
-  redis.call('PEXPIRE', live_key(agent), int(LISTED_KEEPS_MS))
+  list_live(live_key(agent), attempt_id, deadline)
+  if busy ~= '' then list_live(busy_key(busy), attempt_id, deadline) end
 end
 
 local function unlist(r)
   redis.call('ZREM', key('pending'), r.id)
   redis.call('ZREM', live_key(r.agent), r.id)
+  if r.busy ~= '' then redis.call('ZREM', busy_key(r.busy), r.id) end
 end
 
 -- Moves the amount out of `from` in every counter that the reservation was charged to; adds
