@@ -100,8 +100,9 @@ class Doubts:
 
     async def _apply(self, row: AttemptRow, share: Share, of: int) -> None:
         if row["state"] == "settled":  # at its estimate
-            booked = await self._store.attempts.booked([row["attempt_id"]])
-            await self._settler.adjust(booked[row["attempt_id"]], share.amount_nano_usd)
+            booked = (await self._store.attempts.booked([row["attempt_id"]]))[row["attempt_id"]]
+            if not booked.adjustments:  # once: a share that is rounded would be adjusted for ever
+                await self._settler.adjust(booked, share.amount_nano_usd)
             return
         said = {"source": "usage_api", "shared_by": of}
         await self._settler.settle(row, share.amount_nano_usd, "invoice", token_columns(share.counts), said)

@@ -1,5 +1,6 @@
 """Following the sums of every provider that tells them."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ async def follow_sums(
     report, settler = SumReport(), Settler(authority, store)
     if not sources:
         return report
-    prices = PriceBook(config.prices_overlay)
+    prices = await asyncio.to_thread(PriceBook, config.prices_overlay)  # it takes half a second
     accounts = [Account(source, prices, config, rules, now) for source in sources]
     resolved = [account for account in accounts if await _resolve(account, store, settler, report)]
     await drained(authority, drain_seconds)

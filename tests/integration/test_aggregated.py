@@ -216,6 +216,19 @@ async def test_what_was_settled_at_its_estimate_is_corrected(scene: Scene) -> No
     assert (first.adjusted, second.adjusted) == (1, 0)
 
 
+async def test_a_doubt_and_an_estimate_share_the_rest_once(scene: Scene) -> None:
+    estimated = await scene.doubt(estimate=7)
+    await resolve(scene.books.authority, scene.books.store, estimate_after_seconds=0)
+    await scene._at(estimated, NOON)
+    doubt = await scene.doubt(estimate=4)
+    scene.bill(3, 2)
+
+    for _ in range(3):
+        await scene.follow()
+
+    assert sum(await scene.costs(estimated, doubt)) == 3 * NANO_IN + 2 * NANO_OUT
+
+
 async def test_following_twice_and_at_once_books_once(scene: Scene) -> None:
     before = await scene.counted()
     doubts = [await scene.doubt(estimate=n) for n in range(1, 6)]

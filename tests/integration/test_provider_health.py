@@ -258,6 +258,17 @@ async def test_the_switch_is_prolonged_while_the_outage_lasts(
     assert await scene.switch() == value
 
 
+async def test_a_switch_that_changed_meanwhile_is_not_prolonged(scene: Scene, servers: Servers) -> None:
+    authority = scene.world.parts.authority
+    await authority.set_switch(ANTHROPIC, "manual:adam:maintenance")
+
+    assert not await authority.prolong_switch(ANTHROPIC, f"{OWN_VALUE}down since noon", 60_000)
+
+    assert await scene.switch() == "manual:adam:maintenance"
+    async with redis.from_url(servers.redis_url) as client:
+        assert await client.pttl(ANTHROPIC) == -1
+
+
 async def test_without_switch_off_an_outage_is_only_told(scene: Scene, outages: httpx.AsyncClient) -> None:
     await outages.put("/anthropic", json={"mode": "down"})
 
