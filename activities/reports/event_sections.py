@@ -21,6 +21,7 @@ from activities.reports.words import (
     whole,
 )
 
+SHOWN = 8  # of the lists that the document has in full: a mail must not become too long
 _ASKED = {
     "budget": "asked for more money",
     "approval": "asked for an approval",
@@ -59,9 +60,9 @@ def _runs(
             Cell(amounts(run.cost_nano_usd)),
             Cell(moment(run.at, report.timezone), "muted"),
         ]
-        for run in runs
+        for run in runs[:SHOWN]
     ]
-    return Section("Runs that were ended", table=Table(columns, rows), after=_more(total, len(runs)))
+    return Section("Runs that were ended", table=Table(columns, rows), after=_more(total, len(rows)))
 
 
 def _escalations(report: ReportDocument, asked: Sequence[RunIncident], total: int) -> Section | None:
@@ -75,9 +76,9 @@ def _escalations(report: ReportDocument, asked: Sequence[RunIncident], total: in
             Cell(_ASKED.get(each.kind, humanly(each.kind))),
             Cell(moment(each.at, report.timezone), "muted"),
         ]
-        for each in asked
+        for each in asked[:SHOWN]
     ]
-    return Section("Questions to people", table=Table(columns, rows), after=_more(total, len(asked)))
+    return Section("Questions to people", table=Table(columns, rows), after=_more(total, len(rows)))
 
 
 def _alerts(title: str, report: ReportDocument, alerts: Sequence[AlertLine]) -> Section | None:
@@ -93,9 +94,9 @@ def _alerts(title: str, report: ReportDocument, alerts: Sequence[AlertLine]) -> 
             Cell(whole(each.alerts)),
             Cell(moment(each.last, report.timezone), "muted"),
         ]
-        for each in alerts
+        for each in alerts[:SHOWN]
     ]
-    return Section(title, table=Table(columns, rows))
+    return Section(title, table=Table(columns, rows), after=_rest(len(alerts), len(rows)))
 
 
 def _switches(report: ReportDocument) -> Section | None:
@@ -109,12 +110,10 @@ def _switches(report: ReportDocument) -> Section | None:
             Cell(f"set: {each.new}" if each.new else "lifted", "warn" if each.new else "good"),
             Cell(moment(each.at, report.timezone), "muted"),
         ]
-        for each in changes
+        for each in changes[:SHOWN]
     ]
     total = report.incidents.switches_total
-    return Section(
-        "Kill switches and throttles", table=Table(columns, rows), after=_more(total, len(changes))
-    )
+    return Section("Kill switches and throttles", table=Table(columns, rows), after=_more(total, len(rows)))
 
 
 def refusals(report: ReportDocument) -> Section | None:
@@ -128,11 +127,12 @@ def refusals(report: ReportDocument) -> Section | None:
             Cell(scope(each.scope) if each.scope else NOTHING),
             Cell(whole(each.refusals)),
         ]
-        for each in report.violations
+        for each in report.violations[:SHOWN]
     ]
     total = [Cell("Total"), Cell(""), Cell(whole(report.violations_total))]
     note = "Calls that curb did not let through. They cost nothing."
-    return Section("Calls refused", note, Table(columns, rows, total))
+    after = _rest(len(report.violations), len(rows))
+    return Section("Calls refused", note, Table(columns, rows, total), after=after)
 
 
 def service(report: ReportDocument) -> list[Section]:
@@ -154,7 +154,7 @@ def _latency(report: ReportDocument) -> Section | None:
             *(Cell(milliseconds(ms)) for ms in (each.p50_ms, each.p95_ms, each.p99_ms)),
             Cell(whole(each.attempts), "muted"),
         ]
-        for each in report.latency
+        for each in report.latency[: SHOWN + 1]
     ]
     return Section("How long calls took", table=Table(columns, rows))
 
@@ -165,11 +165,12 @@ def _errors(report: ReportDocument) -> Section | None:
     columns = (Column("Error"), Column("Provider"), Column("Calls", right=True))
     rows = [
         [Cell(humanly(each.type)), Cell(each.provider or NOTHING), Cell(whole(each.errors))]
-        for each in report.errors
+        for each in report.errors[:SHOWN]
     ]
     part = percent(share(report.errors_total, report.totals.attempts))
     total = [Cell("Total"), Cell(f"{part} of all calls", "muted"), Cell(whole(report.errors_total))]
-    return Section("Calls that failed", table=Table(columns, rows, total))
+    after = _rest(len(report.errors), len(rows))
+    return Section("Calls that failed", table=Table(columns, rows, total), after=after)
 
 
 def _caches(report: ReportDocument) -> Section | None:
@@ -199,9 +200,12 @@ def shadow(report: ReportDocument) -> Section | None:
     )  # fmt: skip
     rows = [
         [Cell(each.agent or NOBODY), Cell(each.tool), Cell(whole(each.actions)), Cell(whole(each.runs))]
-        for each in report.shadow
+        for each in report.shadow[:SHOWN]
     ]
-    return Section("Agents on trial", "In shadow mode nothing is really done.", Table(columns, rows))
+    after = _rest(len(report.shadow), len(rows))
+    return Section(
+        "Agents on trial", "In shadow mode nothing is really done.", Table(columns, rows), after=after
+    )
 
 
 def books(report: ReportDocument, amounts: Amounts) -> Section:
@@ -226,3 +230,7 @@ def books(report: ReportDocument, amounts: Amounts) -> Section:
 
 def _more(total: int, shown: int) -> str:
     return f"The newest {shown} of {whole(total)}." if total > shown else ""
+
+
+def _rest(there: int, shown: int) -> str:
+    return f"{counted(there - shown, 'line')} more in `curb report --format csv`." if there > shown else ""

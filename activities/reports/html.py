@@ -13,6 +13,7 @@ _FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _INK, _GREY, _LINE, _TRACK, _BLUE, _RED = "#1b2430", "#5b6776", "#e3e8ee", "#e9edf2", "#2b5fb3", "#b3261e"
 _TONES: dict[Tone, str] = {"": _INK, "good": "#17743a", "bad": _RED, "warn": "#a15c00", "muted": _GREY}
 _BARS: dict[Tone, str] = {"": _BLUE, "good": _BLUE, "warn": "#d98a1f", "bad": "#c63a31", "muted": _BLUE}
+_RULE = f"border-bottom:1px solid {_LINE}"
 _CHART_PX, _BAR_PX = 96, 10
 _WIDTH, _HEIGHT = 640.0, 130.0  # of the month's picture, in its own units
 _STYLE = (
@@ -106,7 +107,11 @@ def _table(table: Table, link: Link) -> str:
         head = f"<tr>{''.join(_heading(*each) for each in enumerate(table.columns))}</tr>"
     rows = "".join(_cells(row, table.columns, link) for row in table.rows)
     total = "" if table.total is None else _cells(table.total, table.columns, link, is_total=True)
-    style = "border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums"
+    # What cells inherit stands here: Gmail cuts mails that are longer than 102 kB.
+    style = (
+        "border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums;"
+        f"overflow-wrap:anywhere;color:{_INK}"
+    )
     return (
         '<table cellpadding="0" cellspacing="0" border="0" width="100%" '
         f'style="{style}">{head}{rows}{total}</table>'
@@ -114,15 +119,14 @@ def _table(table: Table, link: Link) -> str:
 
 
 def _heading(number: int, column: Column) -> str:
-    style = f"font-size:12px;font-weight:500;color:{_GREY};border-bottom:1px solid {_LINE}"
-    place = f"padding:4px 0 4px {_indent(number)};text-align:{_side(column)};white-space:nowrap"
+    style = f"padding:4px 0 4px {_indent(number)};font-size:12px;font-weight:500;color:{_GREY}"
     width = f' width="{column.width}%"' if column.width else ""
-    attributes = f'{_class(column)}{width} align="{_side(column)}" style="{place};{style}"'
+    attributes = f'{_class(column)}{width} align="{_side(column)}" nowrap style="{style};{_RULE}"'
     return f"<th{attributes}>{escape(column.title)}</th>"
 
 
 def _cells(cells: Sequence[Cell], columns: Sequence[Column], link: Link, *, is_total: bool = False) -> str:
-    line = f"border-top:2px solid {_LINE};font-weight:600" if is_total else f"border-bottom:1px solid {_LINE}"
+    line = f"border-top:2px solid {_LINE};font-weight:600" if is_total else _RULE
     made = (
         _cell(number, cell, column, line, link)
         for number, (cell, column) in enumerate(zip(cells, columns, strict=True))
@@ -131,11 +135,12 @@ def _cells(cells: Sequence[Cell], columns: Sequence[Column], link: Link, *, is_t
 
 
 def _cell(number: int, cell: Cell, column: Column, line: str, link: Link) -> str:
-    wrap = "white-space:nowrap" if column.right or column.brief else "overflow-wrap:anywhere"
-    place = f"padding:6px 0 6px {_indent(number)};text-align:{_side(column)};{wrap}"
+    unbroken = " nowrap" if column.right or column.brief else ""
+    side = ' align="right"' if column.right else ""
+    colour = f";color:{_TONES[cell.tone]}" if cell.tone else ""
     content = _bar(cell.bar, cell.tone) if cell.bar is not None else _linked(cell, link)
-    style = f"{place};{line};color:{_TONES[cell.tone]}"
-    return f'<td{_class(column)} align="{_side(column)}" style="{style}">{content}</td>'
+    style = f"padding:6px 0 6px {_indent(number)};{line}{colour}"
+    return f'<td{_class(column)}{side}{unbroken} style="{style}">{content}</td>'
 
 
 def _linked(cell: Cell, link: Link) -> str:
@@ -166,13 +171,9 @@ def _bar(share: float, tone: Tone) -> str:
     filled = round(100 * min(max(share, 0.0), 1.0))
     filled = max(filled, 1) if share > 0 else filled
     parts = [(filled, _BARS[tone]), (100 - filled, _TRACK)]
-    cells = (_block(colour, _BAR_PX, f' width="{width}%"') for width, colour in parts if width)
-    return _frame(f"<tr>{''.join(cells)}</tr>")
-
-
-def _block(colour: str, height_px: int, more: str = "") -> str:
-    style = f"background:{colour};height:{height_px}px;line-height:{min(height_px, _BAR_PX)}px;font-size:1px"
-    return f'<td{more} height="{height_px}" bgcolor="{colour}" style="{style}">&nbsp;</td>'
+    cells = (f'<td width="{width}%" bgcolor="{colour}">&nbsp;</td>' for width, colour in parts if width)
+    attributes = f'cellpadding="0" cellspacing="0" width="100%" style="font-size:1px;line-height:{_BAR_PX}px"'
+    return f"<table {attributes}><tr>{''.join(cells)}</tr></table>"
 
 
 def _chart(bars: Sequence[Bar]) -> str:
@@ -187,7 +188,9 @@ def _column(bar: Bar, width: float, *, valued: bool) -> str:
     colour = _BLUE if bar.share > 0 else _TRACK
     value = f"font-size:12px;color:{_INK};padding-bottom:3px"
     above = f'<div class="tiny" style="{value}">{escape(bar.value)}</div>' if valued else ""
-    standing = _frame(f"<tr>{_block(colour, max(1, round(_CHART_PX * bar.share)))}</tr>")
+    height = max(1, round(_CHART_PX * bar.share))
+    style = f"height:{height}px;line-height:1px;font-size:1px"
+    standing = _frame(f'<tr><td height="{height}" bgcolor="{colour}" style="{style}">&nbsp;</td></tr>')
     return (
         f'<td valign="bottom" align="center" width="{width:.2f}%" height="{_CHART_PX + 20}" '
         f'title="{escape(bar.value)}" style="padding:0 1px;vertical-align:bottom">{above}{standing}</td>'
@@ -258,7 +261,8 @@ def _row(content: str, padding: str) -> str:
 
 
 def _frame(rows: str, style: str = "") -> str:
-    return f'<table {_FRAME} style="{style}">{rows}</table>'
+    styled = f' style="{style}"' if style else ""
+    return f"<table {_FRAME}{styled}>{rows}</table>"
 
 
 def _div(text: str, style: str) -> str:

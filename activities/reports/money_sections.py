@@ -28,7 +28,7 @@ from activities.reports.words import (
     whole,
 )
 
-NEARLY = 0.8
+NEARLY, SHOWN = 0.8, 10
 
 
 def spend_chart(report: ReportDocument, amounts: Amounts) -> Section:
@@ -73,7 +73,7 @@ def budgets(report: ReportDocument, amounts: Amounts) -> Section:
         Column("Budget"), Column("Used", width=24), Column("", right=True), Column("Spent", right=True),
         Column("Limit", right=True), Column("Refused", right=True, minor=True),
     )  # fmt: skip
-    rows = [_budget_row(each, amounts) for each in report.budgets]
+    rows = [_budget_row(each, amounts) for each in report.budgets[:SHOWN]]
     after = ""
     if report.budgets_total > len(rows):
         after = f"{counted(report.budgets_total - len(rows), 'more budget')} with less of it used."
@@ -117,13 +117,14 @@ def cuts(report: ReportDocument, amounts: Amounts) -> list[Section]:
 
 def _cut(title: str, name: str, lines: Sequence[Line], report: ReportDocument, amounts: Amounts) -> Section:
     total, before = report.totals, report.before
-    counts = [Column("Calls", right=True, minor=True, width=9)]
+    has_tokens = any(line.prompt_tokens is not None for line in lines)
+    counts = [Column("Calls", right=True, minor=True, width=9 if has_tokens else 18)]
     sums = [
         Cell("Total"), Cell(""), Cell(amounts(total.cost_nano_usd)), Cell(""),
         change_cell(total.cost_nano_usd, before.cost_nano_usd if before else None),
         Cell(whole(total.attempts)),
     ]  # fmt: skip
-    if any(line.prompt_tokens is not None for line in lines):
+    if has_tokens:
         counts.append(Column("Tokens", right=True, minor=True, width=9))
         sums.append(Cell(short(total.prompt_tokens + total.output_tokens)))
     columns = (

@@ -142,6 +142,23 @@ def test_a_day_that_is_not_over_says_so() -> None:
     assert "So far: the period" not in html(page_of(sample()))
 
 
+def test_long_lists_are_cut_in_what_people_read_and_whole_in_the_table() -> None:
+    report = sample()
+    runs = tuple(
+        report.incidents.runs[0].model_copy(update={"run_id": f"run-{number}"}) for number in range(20)
+    )
+    long = sample(
+        incidents=report.incidents.model_copy(update={"runs": runs, "runs_total": 57}),
+        errors=[{"type": f"error-{number}", "provider": "p", "errors": 1} for number in range(20)],
+    )
+    text = markdown(page_of(long))
+
+    assert text.count("| run-") == 8
+    assert "The newest 8 of 57." in text
+    assert "12 lines more in" in text
+    assert as_csv(long).count(",run-") == 20
+
+
 def test_an_empty_report_can_be_read() -> None:
     at = datetime(2026, 1, 2, tzinfo=UTC)
     empty = ReportDocument(
