@@ -3,16 +3,20 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from gateway.events import Event
 from gateway.policy.latency import percentile_ms
 from gateway.store import Store
+from gateway.store.folding import fold
+from gateway.store.ledger import _book
 from tests.integration.ledger_events import in_doubt, posted, refused, released, reserved, settled
 
 HOUR_MS = 3_600_000
@@ -98,6 +102,18 @@ async def test_what_was_computed_is_not_computed_again(store: Store) -> None:
     assert (await store.usage.stale()).marks == 0
 
 
+async def test_the_newest_hours_are_computed_first_and_the_others_wait(store: Store, database: str) -> None:
+    await store.usage.refresh()
+    for hour in (0, 400, 200):
+        name = f"turn-{hour}#1"
+        await store.ledger.apply_events([at(reserved(name, agent="turn"), hour), at(settled(name, 1), hour)])
+
+    assert await store.usage.refresh(limit=1) == 1
+    assert [row[0] for row in hours_of(database, "turn")] == ["02"]  # 400 hours later
+    assert (await store.usage.stale()).hours == 2
+    assert await store.usage.refresh() == 2
+
+
 async def test_a_call_is_booked_to_the_hour_in_which_it_was_admitted(store: Store, database: str) -> None:
     await store.ledger.apply_events([at(reserved("long#1", agent="long"), 0.9)])
     await store.usage.refresh()
@@ -181,19 +197,39 @@ async def test_names_of_any_length_can_be_summed(store: Store, database: str) ->
 
 async def test_a_batch_that_is_not_committed_yet_is_computed_next_time(store: Store, database: str) -> None:
     await store.ledger.apply_events([at(reserved("late#1", agent="late"), 0), at(settled("late#1", 5), 0)])
-    with psycopg.connect(database) as connection:
-        # What _book does, by hand, so that its transaction can be held open.
-        connection.execute(
-            "INSERT INTO ledger (posting_id, attempt_id, kind, amount_nano_usd, day)"
-            " VALUES ('late/1', 'late#1', 'adjust', 6, '2026-11-21')"
-        )
-        connection.execute("INSERT INTO stale_hours (attempt_id) VALUES ('late#1')")
+    async with booking(database, at(posted("late/1", "late#1", 6), 1)):
         await store.usage.refresh()
         meanwhile = hours_of(database, "late")
     await store.usage.refresh()
 
     assert meanwhile == [("10", 5, 1, 0, 0)]
     assert hours_of(database, "late") == [("10", 11, 1, 0, 0)]
+
+
+async def test_an_attempt_and_its_adjustment_may_be_booked_at_the_same_time(
+    store: Store, database: str
+) -> None:
+    """The one who adjusts cannot see in which hour the attempt is, and commits last."""
+    async with booking(database, at(posted("both/1", "both#1", 6), 1)):
+        await store.ledger.apply_events(
+            [at(reserved("both#1", agent="both"), 0), at(settled("both#1", 5), 0)]
+        )
+        await store.usage.refresh()
+    await store.usage.refresh()
+
+    assert hours_of(database, "both") == [("10", 11, 1, 0, 0)]
+
+
+@asynccontextmanager
+async def booking(database: str, *events: Event) -> AsyncIterator[None]:
+    """A process that has booked these without the outbox, and commits when the block ends."""
+    books = fold(replace(event, epoch=0, seq=0) for event in events)
+    async with (
+        await psycopg.AsyncConnection.connect(database, row_factory=dict_row) as connection,
+        connection.transaction(),
+    ):
+        await _book(connection, books)
+        yield
 
 
 async def test_drainers_and_readers_at_once_lose_nothing(store: Store, database: str) -> None:
