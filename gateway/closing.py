@@ -31,7 +31,7 @@ _log = structlog.get_logger("gateway.closing")
 class Closing:
     """How a window was closed. new: by this very call. spent: of everything, in nano-dollars.
 
-    verified: whether the counters were compared; Redis does not know windows of long ago.
+    verified: whether the counters were compared; not while the window goes on, and not one of long ago.
     """
 
     period: Period
@@ -117,9 +117,12 @@ class _Window:
     period: Period
     window: Window
 
-    def is_known_to_redis(self, now_ms: int) -> bool:
-        """A rebuild loads the windows since the first of last month."""
-        return self.window.start_ms >= self.calendar.windows(Period.MONTH, now_ms)[0].start_ms
+    def can_be_compared(self, now_ms: int) -> bool:
+        """While it goes on the books are always a little behind Redis; and a rebuild loads the windows
+        since the first of last month only.
+        """
+        loaded_from_ms = self.calendar.windows(Period.MONTH, now_ms)[0].start_ms
+        return self.window.end_ms <= now_ms and self.window.start_ms >= loaded_from_ms
 
 
 async def _first_with_anything(store: Store, days: Sequence[Window]) -> int:
@@ -132,7 +135,7 @@ async def _first_with_anything(store: Store, days: Sequence[Window]) -> int:
 async def _close(given: _Window, now_ms: int, *, preliminary: bool) -> Closing:
     began = time.monotonic()
     period, window, store = given.period, given.window, given.store
-    verified = given.is_known_to_redis(now_ms)
+    verified = given.can_be_compared(now_ms)
     if verified:
         sums, differences = await compare_window(given.authority, store, period, window)
         await _tell(store, period, window, differences)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from gateway.policy.scopes import Period, Window
@@ -82,18 +82,15 @@ class Days:
         self._database = database
 
     async def sums(self, period: Period, window: Window) -> list[WindowSum]:
-        """Every counter of this day or month by the books, at one instant, by name."""
-        first, last = _days_of(period, window)
-        rows = await self._database.rows(
-            "window_sums",
-            suffix=suffix(period, window),
-            first_day=first,
-            last_day=last,
-            start=_at(window.start_ms),
-            end=_at(window.end_ms),
-            period=period.value,
-        )
-        return [WindowSum(**row) for row in rows]
+        """Every counter of this day or month by the books, at one instant, by name.
+
+        Reads one day of the ledger at a time, so that no statement of a busy month takes for ever.
+        """
+
+        async def read(connection: Connection) -> list[WindowSum]:
+            return await _sums(connection, period, window)
+
+        return await self._database.snapshot(read)
 
     async def pending(self, period: Period, window: Window) -> int:
         """Attempts of this window whose calls are still in flight, by the books."""
@@ -167,14 +164,36 @@ def suffix(period: Period, window: Window) -> str:
     return f"|{period.value}|{window.id}"
 
 
-def _days_of(period: Period, window: Window) -> tuple[date, date]:
-    """The first and the last accounting day of a window."""
-    if period is Period.DAY:
-        day = date.fromisoformat(window.id)
-        return day, day
-    first = date.fromisoformat(f"{window.id}-01")
-    # A month has 31 days at most; those of the next one have other counters.
-    return first, date.fromordinal(first.toordinal() + 30)
+async def _sums(connection: Connection, period: Period, window: Window) -> list[WindowSum]:
+    ends = suffix(period, window)
+    found: dict[str, dict[str, int]] = {}
+
+    def add(counter: str, name: str, amount: int) -> None:
+        values = found.setdefault(counter, {})
+        values[name] = values.get(name, 0) + amount
+
+    for day in _days_of(period, window):
+        for row in await run(connection, "window_spent", day=day, suffix=ends):
+            add(row["counter"], "spent_nano_usd", row["amount"])
+    for row in await run(connection, "window_open", suffix=ends):
+        add(row["counter"], "held_nano_usd", row["held"])
+        add(row["counter"], "in_doubt_nano_usd", row["in_doubt"])
+    for row in await run(connection, "window_topped", suffix=ends):
+        add(row["counter"], "topped_nano_usd", row["amount"])
+    times = {"start": _at(window.start_ms), "end": _at(window.end_ms)}
+    for row in await run(connection, "window_refusals", suffix=ends, period=period.value, **times):
+        add(row["counter"], "refusals", row["refusals"])
+        if row["told"] is not None:
+            found[row["counter"]]["told_limit_nano_usd"] = row["told"]
+    return [WindowSum(counter, **values) for counter, values in sorted(found.items())]
+
+
+def _days_of(period: Period, window: Window) -> list[date]:
+    """The accounting days whose postings may belong to a window: one more on each side, for what was
+    booked without a day."""
+    first = date.fromisoformat(window.id if period is Period.DAY else f"{window.id}-01")
+    days = 1 if period is Period.DAY else 31
+    return [first + timedelta(days=number) for number in range(-1, days + 1)]
 
 
 def _at(ms: int) -> datetime:

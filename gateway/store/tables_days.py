@@ -25,7 +25,7 @@ days = Table(
     Column("end_at", DateTime(timezone=True), nullable=False),
     flag("preliminary"),
     nano("spent_nano_usd"),
-    flag("verified"),  # whether the counters could be compared: Redis does not know windows of long ago
+    flag("verified"),  # whether the counters could be compared with the books
     count("differences"),
     time("closed_at", now=True),
     CheckConstraint("period IN ('day', 'month')", name="days_period"),

@@ -115,7 +115,7 @@ async def test_today_can_only_be_closed_preliminarily(books: Books) -> None:
         await close(books, today())
     done = await close(books, today(), preliminary=True)
 
-    assert (done.preliminary, done.new, done.spent_nano_usd) == (True, True, 40)
+    assert (done.preliminary, done.new, done.verified, done.spent_nano_usd) == (True, True, False, 40)
 
 
 async def test_a_day_to_come_cannot_be_closed_at_all(books: Books) -> None:

@@ -1,44 +1,32 @@
--- Every counter of one window, by the books alone and at one instant. The days are those whose postings
--- may belong to the window: one more on each side, for what was booked without a day.
--- name: window_sums
-WITH booked AS (
-    SELECT c.counter, l.amount_nano_usd AS spent
-    FROM ledger AS l
-    LEFT JOIN attempts AS a ON a.attempt_id = l.attempt_id
-    CROSS JOIN LATERAL unnest(coalesce(l.counters, a.counters)) AS c (counter)
-    WHERE l.day >= %(first_day)s::date - 1 AND l.day <= %(last_day)s::date + 1
-      AND right(c.counter, length(%(suffix)s)) = %(suffix)s
-), open AS (
-    SELECT c.counter, a.state, a.reserved_nano_usd AS amount
-    FROM attempts AS a CROSS JOIN LATERAL unnest(a.counters) AS c (counter)
-    WHERE a.state IN ('pending', 'in_doubt') AND right(c.counter, length(%(suffix)s)) = %(suffix)s
-), topped AS (
-    SELECT counter, amount_nano_usd AS amount FROM top_ups
-    WHERE right(counter, length(%(suffix)s)) = %(suffix)s
-), refused AS (
-    SELECT (refusal ->> 'scope') || %(suffix)s AS counter,
-           CASE WHEN refusal ->> 'period' = %(period)s THEN (refusal ->> 'limit_nano_usd')::bigint END AS told
-    FROM attempts
-    WHERE state = 'refused' AND at >= %(start)s AND at < %(end)s
-      AND coalesce(refusal ->> 'scope', '') <> ''
-      AND coalesce(refusal ->> 'period', '') IN ('', %(period)s)
-)
-SELECT counter, sum(spent)::bigint AS spent_nano_usd, sum(held)::bigint AS held_nano_usd,
-       sum(in_doubt)::bigint AS in_doubt_nano_usd, sum(topped)::bigint AS topped_nano_usd,
-       sum(refusals)::int AS refusals, max(told) AS told_limit_nano_usd
-FROM (
-    SELECT counter, spent, 0 AS held, 0 AS in_doubt, 0 AS topped, 0 AS refusals,
-           NULL::bigint AS told FROM booked
-    UNION ALL
-    SELECT counter, 0, CASE WHEN state = 'pending' THEN amount ELSE 0 END,
-           CASE WHEN state = 'in_doubt' THEN amount ELSE 0 END, 0, 0, NULL FROM open
-    UNION ALL
-    SELECT counter, 0, 0, 0, amount, 0, NULL FROM topped
-    UNION ALL
-    SELECT counter, 0, 0, 0, 0, 1, told FROM refused
-) AS every
+-- What was booked on one accounting day, for the counters of a window.
+-- name: window_spent
+SELECT c.counter, sum(l.amount_nano_usd)::bigint AS amount
+FROM ledger AS l
+LEFT JOIN attempts AS a ON a.attempt_id = l.attempt_id
+CROSS JOIN LATERAL unnest(coalesce(l.counters, a.counters)) AS c (counter)
+WHERE l.day = %(day)s AND right(c.counter, length(%(suffix)s)) = %(suffix)s
+GROUP BY c.counter
+
+-- name: window_open
+SELECT c.counter,
+       coalesce(sum(a.reserved_nano_usd) FILTER (WHERE a.state = 'pending'), 0)::bigint AS held,
+       coalesce(sum(a.reserved_nano_usd) FILTER (WHERE a.state = 'in_doubt'), 0)::bigint AS in_doubt
+FROM attempts AS a CROSS JOIN LATERAL unnest(a.counters) AS c (counter)
+WHERE a.state IN ('pending', 'in_doubt') AND right(c.counter, length(%(suffix)s)) = %(suffix)s
+GROUP BY c.counter
+
+-- name: window_topped
+SELECT counter, sum(amount_nano_usd)::bigint AS amount FROM top_ups
+WHERE right(counter, length(%(suffix)s)) = %(suffix)s
 GROUP BY counter
-ORDER BY counter
+
+-- name: window_refusals
+SELECT (refusal ->> 'scope') || %(suffix)s AS counter, count(*)::int AS refusals,
+       max((refusal ->> 'limit_nano_usd')::bigint) FILTER (WHERE refusal ->> 'period' = %(period)s) AS told
+FROM attempts
+WHERE state = 'refused' AND at >= %(start)s AND at < %(end)s
+  AND coalesce(refusal ->> 'scope', '') <> '' AND coalesce(refusal ->> 'period', '') IN ('', %(period)s)
+GROUP BY refusal ->> 'scope'
 
 -- name: pending_in_window
 SELECT count(*) AS attempts FROM attempts AS a
