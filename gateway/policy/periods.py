@@ -45,9 +45,11 @@ def ended(
     period: Period, at_ms: int, zone: ZoneInfo, day_start_seconds: int = 0, *, limit: int
 ) -> tuple[Window, ...]:
     """Return the last windows of a period that ended at or before an instant, the oldest first."""
+    if period is Period.RUN:
+        return ()
     found: list[Window] = []
     start_ms = windows(period, at_ms, zone, day_start_seconds)[1].start_ms
-    for _ in range(0 if period is Period.RUN else limit):
+    for _ in range(limit):
         found.append(windows(period, start_ms - 1, zone, day_start_seconds)[1])
         start_ms = found[-1].start_ms
     return tuple(reversed(found))

@@ -1,6 +1,6 @@
 """Windows of days and months: they touch, hold their instant, and follow the local clock."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -130,3 +130,26 @@ def test_a_run_has_one_window_without_end_and_nothing_resets_it() -> None:
 def test_a_day_start_outside_of_the_day_is_refused(seconds: int) -> None:
     with pytest.raises(ValueError, match="day_start_seconds"):
         windows(Period.DAY, 0, UTC_ZONE, seconds)
+
+
+def test_the_windows_that_have_ended_touch_and_the_last_ends_at_or_before_the_instant() -> None:
+    calendar = Calendar(ZoneInfo("Europe/Berlin"), 18_000)
+    now_ms = at("2026-03-31T05:00:00+02:00")
+
+    days = calendar.ended(Period.DAY, now_ms, limit=4)
+
+    assert [day.id for day in days] == ["2026-03-27", "2026-03-28", "2026-03-29", "2026-03-30"]
+    assert days[-1].end_ms == now_ms
+    assert [day.end_ms for day in days[:-1]] == [day.start_ms for day in days[1:]]
+    assert [month.id for month in calendar.ended(Period.MONTH, now_ms, limit=2)] == ["2026-01", "2026-02"]
+    assert calendar.ended(Period.RUN, now_ms, limit=2) == ()
+
+
+def test_a_window_is_found_by_a_date_in_it() -> None:
+    calendar = Calendar(UTC_ZONE)
+
+    day = calendar.window_on(Period.DAY, date(2026, 11, 21))
+
+    assert (day.id, day.start_ms) == ("2026-11-21", at("2026-11-21T00:00:00+00:00"))
+    assert calendar.window_on(Period.MONTH, date(2026, 11, 21)).id == "2026-11"
+    assert calendar.window_on(Period.RUN, date(2026, 11, 21)).id == "run"
