@@ -33,7 +33,7 @@ from gateway.policy.scopes import Period, Window
 from gateway.state.authority import Authority
 from gateway.store import Store
 from gateway.store.days import suffix
-from gateway.store.figures import BudgetSum, Row, UsageSum
+from gateway.store.figures import BudgetSum, Row, RunSum, UsageSum
 
 LISTED = 20  # incidents, violations, errors at most
 _INCIDENTS = ("killed", "stopped", "expired")
@@ -106,14 +106,16 @@ class Reporter:
         span = _span(period, now, preliminary=preliminary)
         earlier = before(period, self.calendar)
         figures = self._store.figures
-        sums, users = await figures.usage(period.first_day, period.last_day, top=self._top)
-        then, _ = await figures.usage(earlier.first_day, earlier.last_day, top=1)
-        runs = await figures.runs(span.since, span.until)
+        (sums, users), (then, _), runs, refused, failed = await asyncio.gather(
+            figures.usage(period.first_day, period.last_day, top=self._top),
+            figures.usage(earlier.first_day, earlier.last_day, top=1),
+            figures.runs(span.since, span.until),
+            figures.refusals(span.since, span.until, limit=LISTED),
+            figures.errors(span.since, span.until, limit=LISTED),
+        )
         work = lines.work_lines(runs, sums["agent"])
         ahead = await self._outlooks(span)
         budgets = await self._budgets(span)
-        refused = await figures.refusals(span.since, span.until, limit=LISTED)
-        failed = await figures.errors(span.since, span.until, limit=LISTED)
         named = [each.name for each in users if each.name is not None]
         before_of_users = await figures.cost_of_users(earlier.first_day, earlier.last_day, named)
         return ReportDocument(
@@ -139,7 +141,7 @@ class Reporter:
             budgets_total=len(budgets),
             work=work,
             work_total=lines.work_total(work),
-            incidents=await self._incidents(span),
+            incidents=await self._incidents(span, runs),
             violations=tuple(Violation.model_validate(row) for row in refused),
             violations_total=_total(refused),
             latency=await self._latency(period),
@@ -183,7 +185,7 @@ class Reporter:
             ]
         return lines.budget_lines(sums, span.period.name)
 
-    async def _incidents(self, span: Span) -> Incidents:
+    async def _incidents(self, span: Span, ended: Sequence[RunSum]) -> Incidents:
         figures, between = self._store.figures, (span.since, span.until)
         runs = await figures.ended_badly(*between, statuses=_INCIDENTS, limit=LISTED)
         escalations = await figures.escalations(*between, limit=LISTED)
@@ -192,7 +194,7 @@ class Reporter:
         told = [AlertLine.model_validate(row) for row in alerts]
         return Incidents(
             runs=tuple(_run_incident(row, row["status"]) for row in runs),
-            runs_total=_total(runs),
+            runs_total=sum(each.runs for each in ended if each.status in _INCIDENTS),
             escalations=tuple(_run_incident(row, row["kind"]) for row in escalations),
             escalations_total=_total(escalations),
             breaches=tuple(each for each in told if each.rule.endswith(_BREACH)),

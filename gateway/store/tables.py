@@ -119,7 +119,13 @@ attempts = Table(
     Index("attempts_run", "run_id", "step", postgresql_where=text("run_id <> ''")),
     Index("attempts_open", "state", "at", postgresql_where=text("state IN ('pending', 'in_doubt')")),
     Index("attempts_direct", "settled_at", postgresql_where=text("closed_epoch = 0")),
-    Index("attempts_failed", "at", postgresql_where=text("success = false")),
+    Index(
+        "attempts_failed",
+        "state",
+        "at",
+        postgresql_include=["error_type", "status", "provider"],
+        postgresql_where=text("success = false"),
+    ),
     Index("attempts_time", "at", "day", postgresql_using="brin", postgresql_with=BRIN),
 )
 

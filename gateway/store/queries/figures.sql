@@ -62,7 +62,7 @@ GROUP BY agent, mode, status
 
 -- name: ended_badly
 SELECT id, coalesce(nullif(spec ->> 'workflow_id', ''), id) AS workflow_id, agent, status, reason,
-       cost_nano_usd, ended_at AS at, count(*) OVER () AS total
+       cost_nano_usd, ended_at AS at
 FROM runs
 WHERE ended_at >= %(since)s AND ended_at < %(until)s AND status = ANY(%(statuses)s::text[])
 ORDER BY ended_at DESC, id LIMIT %(limit)s
@@ -105,12 +105,17 @@ GROUP BY 1, 2 ORDER BY refusals DESC, 1, 2 LIMIT %(limit)s
 
 -- Those that failed, and those of which nobody knows yet.
 -- name: error_figures
-SELECT coalesce(nullif(error_type, ''), nullif(status, ''), state) AS type, provider, count(*) AS errors,
-       (sum(count(*)) OVER ())::bigint AS total
-FROM attempts
-WHERE at >= %(since)s AND at < %(until)s
-  AND (success = false AND state <> 'refused' OR state = 'in_doubt' AND success IS NULL)
-GROUP BY 1, 2 ORDER BY errors DESC, 1, 2 LIMIT %(limit)s
+WITH failed AS (
+    SELECT coalesce(nullif(error_type, ''), nullif(status, ''), state) AS type, provider
+    FROM attempts
+    WHERE at >= %(since)s AND at < %(until)s AND success = false AND state IN ('settled', 'released', 'in_doubt')
+    UNION ALL
+    SELECT coalesce(nullif(error_type, ''), nullif(status, ''), state), provider
+    FROM attempts
+    WHERE at >= %(since)s AND at < %(until)s AND success IS NULL AND state = 'in_doubt'
+)
+SELECT type, provider, count(*) AS errors, (sum(count(*)) OVER ())::bigint AS total
+FROM failed GROUP BY 1, 2 ORDER BY errors DESC, 1, 2 LIMIT %(limit)s
 
 -- What is not settled: at most the bound.
 -- name: open_figures
