@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 import uvloop
 
-from bench import alerts, authority, history, kill, memory, steps
+from bench import alerts, authority, door, history, kill, memory, steps
 from bench.report import Figure, Section, load, machine, table
 
 Bench = Callable[[bool], Awaitable[Sequence[Figure]]]
@@ -22,6 +22,7 @@ _BENCHES: dict[str, Bench] = {
     "history": history.measure,
     "memory": memory.measure,
     "alerts": alerts.measure,
+    "door": door.measure,
 }
 
 

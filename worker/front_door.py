@@ -7,15 +7,15 @@ import asyncio
 import contextlib
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from gateway.agents import Agent
 from gateway.errors import ConfigurationError
 from gateway.http.app import build_app
-from gateway.http.endpoint import KeyHolder
-from gateway.keys import KeyRing, Principal, token_secrets
+from gateway.http.endpoint import KeyHolder, Limits
+from gateway.keys import ANONYMOUS, KeyRing, Principal, token_secrets
 from gateway.tokens import prefix_of
 from worker.config import Config
 from worker.listening import listening
@@ -78,9 +78,12 @@ async def front_door(
             f"{place.host} can be reached by others: an open front door is for loopback only"
         )
     configured = settings.key_secret.get_secret_value() if settings.key_secret else ""
-    ring = KeyRing(parts.store.keys, await token_secrets(parts.store.keys, configured))
+    tiers = parts.gateway.config.rate_limits.anonymous
+    anonymous = None if tiers is None else replace(ANONYMOUS, tiers=tiers)
+    ring = KeyRing(parts.store.keys, await token_secrets(parts.store.keys, configured), anonymous=anonymous)
     keys: KeyHolder = _OpenKeys(ring) if place.is_open else ring
-    app = build_app(parts.gateway, keys, agents=agents)
+    limits = Limits(upgrade_url=settings.upgrade_url)
+    app = build_app(parts.gateway, keys, agents=agents, limits=limits)
     try:
         async with listening(app, place.host, place.port, grace_seconds=settings.shutdown_seconds) as url:
             yield url

@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     A server that has no address here is embedded: `curb dev` starts it (worker.stack).
     temporal_tls: None means on exactly when an API key or a certificate is given.
     max_concurrent_calls: model calls in flight per worker process. metrics_port: 0 for none. http_*: where
-    the front door is; port 0 is any free one for `curb gateway`, none for `curb dev`. debug: the
+    the front door is; port 0 is any free one for `curb gateway`, none for `curb dev`. upgrade_url: where
+    callers who are limited read how to be less so. debug: the
     command line shows tracebacks. key_secret: what tokens of keys are kept under (gateway.tokens); None:
     Postgres keeps one. slack_webhook_url; alert_email (addresses, by commas) and smtp_url
     (activities.channels.email says what may stand there): whom alerts reach without any configuration.
@@ -91,6 +92,7 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=9464, ge=0, le=65_535)
     http_host: str = Field(default="127.0.0.1", min_length=1)
     http_port: int = Field(default=8090, ge=0, le=65_535)
+    upgrade_url: str = ""
     cache_disabled: bool = False
     debug: bool = False
     log_format: Literal["text", "json"] = "text"

@@ -44,11 +44,13 @@ class KeyHolder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may take. silence_seconds: how long a provider's stream may say nothing."""
+    """What one request may take. silence_seconds: how long a provider's stream may say nothing.
+    upgrade_url: where callers who are limited read how to be less so."""
 
     body_bytes: int = 32 * 1024 * 1024
     call_seconds: float = 600.0
     silence_seconds: float = 180.0
+    upgrade_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,7 @@ class Door:
 
     async def principal(self, headers: Mapping[str, str], scope: Scope) -> Principal:
         """Who calls, by `Authorization: Bearer` or `x-api-key`. Raises Unauthorized, StoreUnavailable."""
-        client = scope.get("client")
-        return await self.keys.authenticate(token_in(headers), client[0] if client else "")
+        return await self.keys.authenticate(token_in(headers), address_of(scope))
 
 
 class ClientGone(Exception):
@@ -105,16 +106,21 @@ class ModelEndpoint:
         document = read_document(body)
         request = self._wire.read(document, headers)
         model = self._door.models.resolve(text(document, "model"), principal)
-        store = self._door.gateway.store
         caller = await identify(
-            principal, said_by(headers), request.end_user, self._wire.path, self._door.agents, store
+            principal,
+            said_by(headers),
+            request.end_user,
+            endpoint=self._wire.path,
+            address=address_of(scope),
+            agents=self._door.agents,
+            store=self._door.gateway.store,
         )
         call = self._call(
             caller, request, model, _idempotency_key(headers, principal), _digest(scope, body), reply
         )
         outcome = await self._completed(call, receive)
         if isinstance(outcome, Refusal):
-            await reply.fail(problems.of_refusal(outcome, _now_ms()))
+            await reply.fail(problems.of_refusal(outcome, _now_ms(), self._door.limits.upgrade_url))
         elif outcome.replayed and outcome.digest != call.digest:
             raise BadRequest(
                 "this key was used for another request; take a new one",
@@ -175,6 +181,12 @@ class ModelEndpoint:
 def headers_of(scope: Scope) -> dict[str, str]:
     """Names in lower case; of several with one name the last counts."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def address_of(scope: Scope) -> str:
+    """Who is at the other end of the connection; '' where that is no address."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def token_in(headers: Mapping[str, str]) -> str:

@@ -40,7 +40,14 @@ def said_by(headers: Mapping[str, str]) -> Said:
 
 
 async def identify(
-    principal: Principal, said: Said, end_user: str, endpoint: str, agents: Mapping[str, Agent], store: Store
+    principal: Principal,
+    said: Said,
+    end_user: str,
+    *,
+    endpoint: str,
+    address: str,
+    agents: Mapping[str, Agent],
+    store: Store,
 ) -> Caller:
     """Whom the call is charged to. end_user: whom the request itself names (`user`, `metadata.user_id`).
 
@@ -51,7 +58,7 @@ async def identify(
     if "call" not in principal.roles:
         raise BadRequest("this key may not call models", status=403, code="forbidden")
     if principal.rate_tier == "anonymous":
-        return _nobody(principal, said, endpoint)
+        return _nobody(principal, said, endpoint, address)
     agent = _bound(AGENT, principal.agent, said.agent) or _own_agent(principal)
     configured = agents.get(agent)
     team = _bound(TEAM, principal.team, said.team) or (configured.team if configured else "")
@@ -67,14 +74,22 @@ async def identify(
         endpoint=endpoint,
         feature=configured.feature if configured else "",
         tags={**said.tags, **principal.tags},
+        rate_tier=principal.rate_tier,
+        address=address,
     )
 
 
-def _nobody(principal: Principal, said: Said, endpoint: str) -> Caller:
+def _nobody(principal: Principal, said: Said, endpoint: str, address: str) -> Caller:
     """Who has no key is nobody in particular, and charges nobody else."""
     if said != Said():
         raise BadRequest("X-Curb headers count with a key only", status=403, code="out_of_scope")
-    return Caller(agent=principal.agent, key_id=principal.key_id, endpoint=endpoint)
+    return Caller(
+        agent=principal.agent,
+        key_id=principal.key_id,
+        endpoint=endpoint,
+        rate_tier=principal.rate_tier,
+        address=address,
+    )
 
 
 def _bound(header: str, by_key: str, by_client: str) -> str:

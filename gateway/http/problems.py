@@ -62,7 +62,7 @@ _SOON_MS = 1_000
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Why there is no answer. code: for programs. curb: the numbers, as JSON. retry_at_ms: Unix
-    milliseconds. param: the field of the request."""
+    milliseconds. param: the field of the request. body: instead of the family's error object."""
 
     status: int
     message: str
@@ -70,9 +70,12 @@ class Problem:
     param: str = ""
     retry_at_ms: int | None = None
     curb: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self, family: FamilyName) -> dict[str, Any]:
         """The error object as clients of this family read it, with curb's numbers in it."""
+        if self.body:
+            return dict(self.body)
         numbers = {"curb": dict(self.curb)} if self.curb else {}
         if family == "anthropic":
             kind = _ANTHROPIC_TYPES.get(
@@ -92,8 +95,10 @@ class Problem:
         return {"retry-after": str(max(math.ceil((self.retry_at_ms - now_ms) / 1000), 1))}
 
 
-def of_refusal(refusal: Refusal, now_ms: int) -> Problem:
+def of_refusal(refusal: Refusal, now_ms: int, upgrade_url: str = "") -> Problem:
     """The gateway's no. An agent that is switched off because its day is spent is out of budget."""
+    if refusal.kind is RefusalKind.RATE_LIMITED:
+        return _rate_limited(refusal, now_ms, upgrade_url)
     spent = refusal.kind is RefusalKind.SWITCHED and f": {BUDGET_SWITCH}" in refusal.detail
     kind = RefusalKind.EXHAUSTED if spent else refusal.kind
     status = _STATUS[kind]
@@ -114,6 +119,23 @@ def of_refusal(refusal: Refusal, now_ms: int) -> Problem:
     if kind is RefusalKind.INVALID:
         return Problem(400, refusal.detail, "invalid")
     return Problem(status, str(refusal), kind.value, "", retry_at, numbers)
+
+
+def _rate_limited(refusal: Refusal, now_ms: int, upgrade_url: str) -> Problem:
+    """Too often: the body of REQUIREMENTS 4, the same for both families."""
+    retry_at = refusal.retry_at_ms or now_ms + _SOON_MS
+    more = " or use a key of a higher tier" if refusal.rate_rule in ("tier", "expensive") else ""
+    message = f"{refusal}. Ask again after {iso(retry_at)}{more}"
+    body = {
+        "error": "Rate limit exceeded",
+        "message": message,
+        "tier": refusal.rate_tier,
+        "limit": refusal.rate_limit,
+        "windowMs": refusal.rate_window_ms,
+        "retryAfter": iso(retry_at),
+        "upgradeUrl": upgrade_url,
+    }
+    return Problem(429, message, "rate_limited", "", retry_at, body=body)
 
 
 def of_provider(error: ProviderError) -> Problem:
