@@ -127,6 +127,7 @@ def build_workers(
                 workflows=watch.WORKFLOWS,
                 activities=watch.activities(dependencies, supervision),
                 workflow_runner=sandbox(),
+                sticky_queue_schedule_to_start_timeout=_STICKY,
                 max_heartbeat_throttle_interval=_HEARTBEATS,
                 default_heartbeat_throttle_interval=_HEARTBEATS,
                 graceful_shutdown_timeout=grace,

@@ -200,6 +200,47 @@ async def test_without_any_schedule_a_run_goes_on_at_midnight_all_the_same(
         assert bought["reserved_at"] >= tonight.midnight
 
 
+async def test_a_reset_wakes_who_waits_and_leaves_alone_what_was_set_in_the_new_day(
+    temporal: Client, servers: Servers, simulator: SimulatedProvider
+) -> None:
+    async with await Store.connect(servers.database_url) as store:
+        await store.ledger.apply_events(attempt("spent", days_ago(0), BUDGET, agent="poor"))
+    gateway = config(simulator.url, ("balanced", MODELS))
+    async with serving(temporal, servers, gateway, AGENTS) as factory:
+        poor = await factory.start("poor")
+        await factory.until_waiting(poor, "budget")
+        await factory.authority.set_switch("throttle:agent:slow", "auto:anomaly:curb:dear", 600_000)
+        await noticed(factory, "throttle:agent:slow")
+
+        outcome = await reset(temporal, f"{days_ago(0).isoformat()}T00:00:00Z")
+
+        assert (outcome.reopened.woken, outcome.reopened.lifted) == (1, ())
+        assert "throttle:agent:slow" in await factory.authority.read_switches(["throttle:agent:slow"])
+        await poor.signal("kill", "enough")
+        await poor.result()
+
+
+async def noticed(factory: Factory, name: str) -> None:
+    """Until the change of a switch is on the books."""
+
+    async def is_noticed() -> bool:
+        return bool(await factory.store.events.switch_changes(name))
+
+    await eventually(is_noticed)
+
+
+async def reset(client: Client, at: str) -> ResetOutcome:
+    handle = await client.start_workflow(
+        "DailyReset",
+        Scheduled(at=at),
+        id=f"reset-{uuid.uuid4().hex[:8]}",
+        task_queue=SUPERVISION,
+        result_type=ResetOutcome,
+    )
+    outcome: ResetOutcome = await handle.result()
+    return outcome
+
+
 async def test_a_worker_killed_in_the_middle_of_a_reset_leaves_one_closing_to_the_next(
     temporal: Client,
     temporal_address: str,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from temporalio.api.workflowservice.v1 import ListScheduleMatchingTimesRequest
 from temporalio.client import (
     Client,
@@ -26,7 +27,7 @@ from tests.integration.waiting import until
 from worker.config import parse_config
 from worker.schedules import At, Every, WantedSchedule, When, wanted_schedules
 from worker.temporal import sandbox
-from worker.temporal_schedules import ScheduleRefused, Schedules
+from worker.temporal_schedules import ScheduleRefused, Schedules, keep_trying_to_apply
 
 NOTE = "Says what time it works for."
 HOURLY = WantedSchedule("sample", "ScheduledSample", Every(3_600), NOTE, 60, 300)
@@ -297,3 +298,20 @@ async def test_what_is_due_is_what_temporal_thinks_across_changes_of_the_clock(
         theirs = [each.ToDatetime(UTC) for each in reply.start_time]
 
         assert wanted.starts(start, start + (until_ - since), limit=500) == theirs
+
+
+async def test_a_worker_keeps_trying_while_the_schedules_cannot_be_applied(temporal_address: str) -> None:
+    nowhere = await Client.connect(temporal_address, namespace="nobody-made-this-one")
+    with capture_logs() as logs:
+        trying = asyncio.create_task(keep_trying_to_apply(nowhere, parse_config(""), pause_seconds=0.01))
+
+        async def has_tried_twice() -> bool:
+            return len(logs) >= 2
+
+        await until(has_tried_twice)
+        still_trying = not trying.done()
+        trying.cancel()
+        await asyncio.gather(trying, return_exceptions=True)
+
+    assert still_trying
+    assert {each["event"] for each in logs} == {"the schedules cannot be applied yet"}
