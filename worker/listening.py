@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -12,6 +13,7 @@ from gateway.errors import ConfigurationError
 
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2_048
+_LAST_SECONDS = 10.0
 
 
 class _Server(uvicorn.Server):
@@ -24,6 +26,12 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Requests that were cancelled book what they bought before anything is taken down."""
+        await super().shutdown(sockets=sockets)
+        if left := set(self.server_state.tasks):
+            await asyncio.wait(left, timeout=_LAST_SECONDS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -52,7 +60,7 @@ async def listening(app: ASGIApp, host: str, port: int, *, grace_seconds: float 
             timeout_graceful_shutdown=max(int(grace_seconds), 1),
         )
     )
-    with _bound(host, port) as own:
+    with _bound(host, port) as own, _quiet(logging.getLogger("uvicorn.error")):
         serving = asyncio.create_task(server.serve(sockets=[own]), name="curb-front-door")
         try:
             ready = asyncio.create_task(server.ready.wait())
@@ -62,6 +70,20 @@ async def listening(app: ASGIApp, host: str, port: int, *, grace_seconds: float 
         finally:
             server.should_exit = True
             await serving
+
+
+@contextlib.contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Requests that are cancelled because the server closes are no errors; how many there were is said."""
+
+    def worth_saying(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+    logger.addFilter(worth_saying)
+    try:
+        yield
+    finally:
+        logger.removeFilter(worth_saying)
 
 
 def _bound(host: str, port: int) -> socket.socket:

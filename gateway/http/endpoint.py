@@ -85,6 +85,9 @@ class ModelEndpoint:
             await self._answer(scope, receive, reply)
         except ClientGone:
             pass
+        except asyncio.CancelledError:
+            await reply.fail(problems.unavailable("this server is closing", _now_ms()))
+            raise
         except BadRequest as error:
             await reply.fail(problems.of_bad_request(error))
         except Unauthorized as error:

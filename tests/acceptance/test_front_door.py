@@ -12,23 +12,41 @@ from tests.acceptance.command import CURB, Curb
 ASKED = {"model": "balanced", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 30}
 
 
+class Gateway:
+    """`curb gateway` on the servers of the folder's `curb dev`, until it is stopped."""
+
+    def __init__(self, curb: Curb, **settings: str) -> None:
+        self.process = subprocess.Popen(
+            (*CURB, "gateway", "--port", "0"),
+            cwd=curb.directory,
+            env=curb.environment({"CURB_METRICS_PORT": "0", **settings}),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stderr is not None
+        said = (line for line in self.process.stderr if "the front door is at" in line)
+        self.url = next(said, "").split()[5].rstrip(";")
+
+    def close(self) -> None:
+        """SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def ended(self) -> str:
+        """Wait for its end; what it said last."""
+        assert self.process.stderr is not None
+        said = self.process.stderr.read()
+        assert self.process.wait(30) == 0
+        self.process.stderr.close()
+        return said
+
+
 @pytest.fixture(scope="module")
 def gateway(curb: Curb) -> Iterator[str]:
-    """The URL of a `curb gateway` on the servers of the folder's `curb dev`."""
-    process = subprocess.Popen(
-        (*CURB, "gateway", "--port", "0"),
-        cwd=curb.directory,
-        env=curb.environment({"CURB_METRICS_PORT": "0"}),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    url = next((line.split()[5].rstrip(";") for line in process.stderr if "the front door is at" in line), "")
-    yield url
-    process.send_signal(signal.SIGTERM)
-    process.stderr.read()
-    assert process.wait(30) == 0
-    process.stderr.close()
+    """The URL of a `curb gateway`."""
+    process = Gateway(curb)
+    yield process.url
+    process.close()
+    process.ended()
 
 
 def test_curb_dev_answers_clients_without_a_key(curb: Curb) -> None:
@@ -52,6 +70,27 @@ def test_a_gateway_takes_keys_only(curb: Curb, gateway: str) -> None:
     assert answer.status_code == 200
     assert answer.json()["content"]
     spent_on(curb, "agent", "visitor")
+
+
+def test_a_gateway_that_closes_tells_who_still_listens_and_books_what_was_bought(curb: Curb) -> None:
+    token = curb.json("keys", "create", "closing-test", "--agent", "listener")["token"]
+    closing = Gateway(curb, CURB_SHUTDOWN_SECONDS="1")
+    model = "openai/gpt-5-mini@say-400+slow-stream-40"
+    heard = ""
+
+    body = {**ASKED, "model": model, "stream": True, "max_tokens": 900}
+    headers = {"x-api-key": token}
+    with httpx.stream("POST", f"{closing.url}/v1/chat/completions", json=body, headers=headers) as answer:
+        for piece in answer.iter_text():
+            if not heard:
+                closing.close()
+            heard += piece
+    said = closing.ended()
+
+    assert "this server is closing" in heard
+    assert "Traceback" not in said
+    curb.until(lambda: str(curb("ledger", "verify", "--json").json), lambda shown: "in_doubt" in shown)
+    assert curb("ledger", "resolve", "--min-age", "0s").status == 0
 
 
 def test_a_port_that_is_taken_is_said(curb: Curb, gateway: str) -> None:
