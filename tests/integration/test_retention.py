@@ -305,6 +305,7 @@ async def test_after_years_of_retention_the_books_still_equal_the_invoice_and_th
 
     gone = await retire(books)
     await books.forget()
+    await books.store.epochs.leave(books.authority.process_id)  # nobody need wait for it
     async with open_books(redis_url, url, prefix=books.prefix) as again:
         await open_budgets(again)
         after = {each.counter: each for each in await again.authority.budgets()}
