@@ -48,7 +48,7 @@ def _runs(
     if not runs:
         return None
     columns = (
-        Column("Run"), Column("Agent", minor=True, brief=True), Column("End", brief=True), Column("Why"),
+        Column("Run", width=18), Column("Agent", minor=True, brief=True), Column("End", brief=True), Column("Why"),
         Column("Cost", right=True), Column("At", right=True, minor=True),
     )  # fmt: skip
     rows = [
@@ -68,7 +68,7 @@ def _runs(
 def _escalations(report: ReportDocument, asked: Sequence[RunIncident], total: int) -> Section | None:
     if not asked:
         return None
-    columns = (Column("Run"), Column("Agent"), Column("What"), Column("At", right=True, minor=True))
+    columns = (Column("Run", width=30), Column("Agent"), Column("What"), Column("At", right=True, minor=True))
     rows = [
         [
             Cell(each.run_id, workflow_id=each.workflow_id),

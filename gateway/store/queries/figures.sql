@@ -60,9 +60,12 @@ FROM (
 ) AS ended
 GROUP BY agent, mode, status
 
+-- The cost is the ledger's: a doubt that was resolved after the run's end is not in its record.
 -- name: ended_badly
 SELECT id, coalesce(nullif(spec ->> 'workflow_id', ''), id) AS workflow_id, agent, status, reason,
-       cost_nano_usd, ended_at AS at
+       coalesce((SELECT sum(l.amount_nano_usd)::bigint FROM attempts AS a
+                 JOIN ledger AS l ON l.attempt_id = a.attempt_id
+                 WHERE a.run_id = runs.id AND a.run_id <> ''), cost_nano_usd) AS cost_nano_usd, ended_at AS at
 FROM runs
 WHERE ended_at >= %(since)s AND ended_at < %(until)s AND status = ANY(%(statuses)s::text[])
 ORDER BY ended_at DESC, id LIMIT %(limit)s
