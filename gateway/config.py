@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gateway.policy.breaker import BreakerRules
 from gateway.policy.money import NanoUsd, usd
 from gateway.policy.rate_limits import RateLimits
 
@@ -96,6 +97,7 @@ class GatewayConfig:
     downgrade_at_ratio: float = 0.80
     velocity: Velocity = field(default_factory=Velocity)
     rate_limits: RateLimits = field(default_factory=RateLimits)
+    breaker: BreakerRules = BreakerRules()
     lease_seconds: float = 5.0
     lease_grace_seconds: float = 2.0
     outbox_max: int = 100_000

@@ -20,6 +20,7 @@ import structlog
 from gateway.attempt import Ended, Option, Sender
 from gateway.booking import Booker
 from gateway.bounds import InputBounds, encoded
+from gateway.breakers import BreakerReports
 from gateway.calls import (
     Call,
     Completion,
@@ -99,6 +100,7 @@ class Gateway:
         self._sender = Sender(http, self.watcher, self._leases)
         self.booker = Booker(authority, store)
         self._violations = ViolationLog(store, process_id)
+        self._breakers = BreakerReports(authority, metrics, off=not config.breaker.failures)
         self._bookings: set[asyncio.Task[Any]] = set()
 
     async def complete(self, call: Call) -> Outcome:
@@ -317,6 +319,7 @@ class Gateway:
                 stored = await self._store_answer(call, option, ended, ended.answer)
         finally:
             await self.booker.close_attempt(ended.settlement, reservation.day)
+            await self._breakers.tell(option, reservation, ended)
         if stored is None:
             return None
         if isinstance(option.request, ModelRequest):

@@ -42,6 +42,9 @@ class Metrics:
         self._requests = self._counter("llm_requests", "Attempts at providers", "agent", "model", "status")
         self._errors = self._counter("llm_request_errors", "Failed attempts", "model", "error_type")
         self._refusals = self._counter("curb_refusals", "Calls refused before sending", "agent", "kind")
+        self._circuits = self._counter(
+            "curb_circuit_changes", "Circuits opened, paused, closed", "model", "to"
+        )
         self._tasks = self._counter("agent_task_completion", "Runs ended", "agent", "status")
         self._escalations = self._counter("agent_human_escalation", "Questions to people", "agent")
         self._seconds = Histogram(
@@ -77,6 +80,10 @@ class Metrics:
     def refused(self, agent: str, refusal: Refusal) -> None:
         """Count one refusal that reached its caller."""
         self._refusals.labels(self._agent(agent), refusal.kind.value).inc()
+
+    def circuit_changed(self, model: str, to: str) -> None:
+        """Count one change of a deployment's circuit breaker."""
+        self._circuits.labels(model, to).inc()
 
     def ended(self, agent: str, status: str, steps: int) -> None:
         """Count one run that ended; stopped counts as killed and expired as failed."""

@@ -24,6 +24,7 @@ from gateway.policy.sums import SumRules
 from gateway.policy.sweep_rules import SweepRules
 from worker.config_alerts import AlertsSection
 from worker.config_anomalies import sweep_rules
+from worker.config_breaker import breaker_rules
 from worker.config_channels import ChannelSection
 from worker.config_checks import cross_checks
 from worker.config_errors import ConfigurationProblems, problems_of
@@ -162,6 +163,7 @@ def _gateway(file: File) -> GatewayConfig:
             global_nano_usd=file.velocity.everything,
         ),
         rate_limits=rate_limits(file.rate_limits),
+        breaker=breaker_rules(file.breaker),
         doubt_settles_after_seconds=file.doubt_settles_after,
     )
 

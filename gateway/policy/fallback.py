@@ -7,7 +7,7 @@ from gateway.policy.budgets import next_cheaper
 from gateway.policy.refusals import Refusal, RefusalKind
 
 _BUDGET = frozenset({RefusalKind.EXHAUSTED, RefusalKind.CONTENDED, RefusalKind.NEVER_FITS})
-_ELSEWHERE = frozenset({RefusalKind.SWITCHED, RefusalKind.RATE_LIMITED})
+_ELSEWHERE = frozenset({RefusalKind.SWITCHED, RefusalKind.RATE_LIMITED, RefusalKind.UNAVAILABLE})
 _SOFT_SCOPES = ("tier:", "model:", "provider:")
 
 

@@ -18,6 +18,7 @@ from gateway.errors import StateUnavailable
 from gateway.events import EventKind, Opened
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.policy.scopes import Period
+from gateway.state.breakers import Breakers
 from gateway.state.connection import Connection, InvalidArgument
 from gateway.state.decisions import Decisions, Place
 from gateway.state.epochs import EpochKeeper
@@ -52,7 +53,7 @@ GIVE_BACK_TRIES = 5
 COUNTERS_PER_READ = 200
 
 
-class Authority(SwitchBoard, Outbox, EpochKeeper):
+class Authority(SwitchBoard, Outbox, EpochKeeper, Breakers):
     """See the methods; every one raises StateUnavailable when Redis cannot answer, but for
     `admit`, which refuses."""
 
@@ -61,6 +62,7 @@ class Authority(SwitchBoard, Outbox, EpochKeeper):
         SwitchBoard.__init__(self, decisions)
         Outbox.__init__(self, decisions)
         EpochKeeper.__init__(self, decisions, config)
+        Breakers.__init__(self, decisions, config)
         self.process_id = process_id
         self.memory = Memory()
         self._velocity = _velocity(config)
@@ -289,7 +291,7 @@ class Authority(SwitchBoard, Outbox, EpochKeeper):
         return self._held(ask, body, reply, before + self._config.lease_seconds)
 
     def _held(self, ask: Ask, body: str, reply: list[str], lease_until: float) -> Reservation:
-        attempt_id, number, counters, day, at_ms, alerts = reply[3:9]
+        attempt_id, number, counters, day, at_ms, alerts, watched = reply[3:10]
         reservation = Reservation(
             attempt_id=attempt_id,
             number=int(number),
@@ -299,6 +301,7 @@ class Authority(SwitchBoard, Outbox, EpochKeeper):
             asked_nano_usd=ask.opened.asked_nano_usd,
             lease_until=lease_until,
             alerts=tuple(json.loads(alerts)),
+            watched=watched == "1",
         )
         self.memory.hold(reservation)
         place = (int(reply[1]), int(reply[2]))

@@ -44,6 +44,7 @@ KEYS: tuple[KeyRule, ...] = (
     KeyRule(
         "rate:*", "ttl", "the times of the last requests that a rate counts: its window after the newest"
     ),
+    KeyRule("breaker:*", "ttl", "a deployment's breaker: some minutes after its last bad call"),
     KeyRule("v:*", "ttl", "velocity of an agent: its window + 1 minute"),
     KeyRule("posted:*", "ttl", "a posting that was done: 40 days"),
     KeyRule("topped:*", "ttl", "a top-up that was done: 40 days"),

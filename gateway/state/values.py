@@ -36,7 +36,8 @@ class Reservation:
     """Money held for one attempt.
 
     lease_until: time.monotonic() after which the owner must not send. alerts: scopes of
-    alert-only lines that this attempt went over.
+    alert-only lines that this attempt went over. watched: the deployment's breaker wants to know how
+    it ends.
     """
 
     attempt_id: str
@@ -47,6 +48,7 @@ class Reservation:
     asked_nano_usd: int
     lease_until: float
     alerts: tuple[str, ...] = ()
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

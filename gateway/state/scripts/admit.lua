@@ -1,5 +1,5 @@
 #!lua
--- needs: core switches counters warnings reservations rates
+-- needs: core switches counters warnings reservations rates breakers
 -- Holds an amount in every scope of a call, or says why not. Writes nothing but what it noticed
 -- (switch changes, overdue reservations) when it refuses. Rates are looked at before budgets, and counted
 -- only when the amount is held: who is refused for money has not used up a rate, nor the other way round.
@@ -11,20 +11,22 @@
 --         pressure_ppm (0: no rule); daily_switch 0|1; windows [[id, start_ms, end_ms], ...];
 --         lines [[scope, period, [window numbers from 1], default limit or -1, hard 0 | soft 1 | alert only 2], ...]
 --         and, where there are any: rates and lanes, as parts/rates.lua says; busy (a key whose calls in
---         flight are counted)
+--         flight are counted); circuit 1 (whether the deployment's breaker is looked at)
 -- ARGV[3] body of the `reserved` event (JSON)
 --
 -- Keys: epoch, seq, closed, outbox, pending, limits, switches, paused, counters, call:{call},
---       a:{attempt id}, live:{agent}, busy:{key}, rate:{rate}, c:{counter} of each line, and the switches
---       by their literal names.
+--       a:{attempt id}, live:{agent}, busy:{key}, rate:{rate}, breaker:{deployment}, c:{counter} of each
+--       line, and the switches by their literal names.
 --
--- Returns {'held', epoch, seq, attempt id, number, counters (JSON), day, at_ms, alerts (JSON)}
+-- Returns {'held', epoch, seq, attempt id, number, counters (JSON), day, at_ms, alerts (JSON), watched 0|1
+--          (whether the breaker wants to know how it ends, also when it ends well)}
 --      or {'refused', epoch, seq, kind, scope, period, limit, spent, held, in doubt, retry_at_ms or '', detail}
 --         and for rate_limited after that: rule, tier, limit, window_ms (0: calls in flight)
 --      or {'closed', epoch, seq, reason}
 
 local ask = cjson.decode(ARGV[2])
 local HARDNESS = {never_fits = 3, exhausted = 2, contended = 1}
+local breaker = nil -- the deployment's, as parts/breakers.lua reads it
 local due = nil -- {rates to count this attempt in, rates that its call was counted in, since which attempt}
 
 local function refused(kind, scope, detail, retry_at)
@@ -60,8 +62,8 @@ end
 
 -- The reservation that this very ask already got, when redis-py sends it again after a lost reply.
 local function same_again(r)
-  local f = redis.call('HMGET', reservation_key(r.id), 'seq', 'at_ms', 'alerts')
-  return {'held', epoch, f[1] or seq, r.id, r.number, r.counters, r.day, f[2] or int(now), f[3] or '[]'}
+  local f = redis.call('HMGET', reservation_key(r.id), 'seq', 'at_ms', 'alerts', 'watched')
+  return {'held', epoch, f[1] or seq, r.id, r.number, r.counters, r.day, f[2] or int(now), f[3] or '[]', f[4] or '0'}
 end
 
 -- Nil when the way is free; an answer otherwise. A lapsed attempt of the same call is fenced.
@@ -93,6 +95,27 @@ local function switched()
     return refused('throttled', 'agent:' .. ask.agent, ask.throttle .. ' is set: ' .. values[#names], soon())
   end
   return nil
+end
+
+-- An open circuit leaves the deployment out; a half-open one lets one attempt try it at a time.
+local function circuit_open()
+  if not ask.circuit or redis.call('EXISTS', breaker_key(ask.deployment)) == 0 then return nil end
+  breaker = read_breaker(ask.deployment)
+  local wait = math.max(breaker.open_until, breaker.paused_until)
+  local scope = 'model:' .. ask.deployment
+  if wait > now then return refused('unavailable', scope, 'its circuit is open: ' .. breaker.why, wait) end
+  if breaker.open_until > 0 and is_trying(breaker.probe) then
+    return refused('unavailable', scope, 'its circuit is half-open, and a call is trying it: ' .. breaker.why, soon())
+  end
+  return nil
+end
+
+-- '1' when the breaker wants to know how this attempt ends.
+local function watch(attempt_id)
+  if not breaker then return '0' end
+  if breaker.open_until > 0 then redis.call('HSET', breaker_key(ask.deployment), 'probe', attempt_id) end
+  redis.call('HSET', reservation_key(attempt_id), 'watched', '1')
+  return '1'
 end
 
 local function rate_limited(scope, retry_at, rule, tier, limit, window_ms)
@@ -248,7 +271,7 @@ local function hold(lines, over, used)
   redis.call('HSET', call_key(ask.call), 'number', number, 'live', attempt_id, 'nonce', ask.nonce)
   if due then count_rates() end
   redis.call('PEXPIRE', call_key(ask.call), int(CLOSED_KEEPS_MS))
-  return {'held', epoch, seq, attempt_id, number, listed, day, int(now), alerts}
+  return {'held', epoch, seq, attempt_id, number, listed, day, int(now), alerts, watch(attempt_id)}
 end
 
 local function admit()
@@ -267,7 +290,7 @@ local function admit()
   local other = other_attempt(call)
   if other then return other end
   local used = tonumber(call[1] or '0')
-  local no = switched() or too_often(used)
+  local no = switched() or circuit_open() or too_often(used)
   if no then return no end
   sweep(4)
   local lines = read_lines() -- after the sweep, which moves money from held to in doubt
