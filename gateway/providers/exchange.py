@@ -7,13 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import httpx
-
 from gateway.config import Provider
 from gateway.listening import Delta, Listener
 from gateway.providers.answers import Progress, ProviderAnswer
 from gateway.providers.errors import ErrorKind, ProviderError, from_answer
-from gateway.providers.http import TRANSPORT_ERRORS, Http, translate
+from gateway.providers.http import TRANSPORT_ERRORS, Http, Response, translate
 from gateway.providers.sse import SseEvent, SseParser
 from gateway.providers.wire_json import loads
 
@@ -110,16 +108,16 @@ class _Patience:
 
 
 async def _read(
-    response: httpx.Response,
+    response: Response,
     provider: Provider,
     reader: Reader,
     progress: Progress,
     listener: Listener | None,
     patience: _Patience,
 ) -> ProviderAnswer:
-    if not response.is_success:
+    if not 200 <= response.status < 300:
         body = await _body(response, _MAX_ERROR_BYTES)
-        raise from_answer(provider.name, response.status_code, response.headers, body)
+        raise from_answer(provider.name, response.status, response.headers, body)
     document = b""
     try:
         if response.headers.get("content-type", "").startswith("application/json"):
@@ -145,12 +143,10 @@ async def _read(
     )
 
 
-async def _events(
-    response: httpx.Response, reader: Reader, listener: Listener | None, patience: _Patience
-) -> None:
+async def _events(response: Response, reader: Reader, listener: Listener | None, patience: _Patience) -> None:
     """Feed every event; once the answer has ended, its last bytes are only read to keep the connection."""
     parser = SseParser(raw=listener is not None and reader.deltas is None)
-    chunks = response.aiter_bytes()
+    chunks = response.chunks()
     async for chunk in chunks:
         patience.heard()
         for event in parser.feed(chunk):
@@ -179,14 +175,14 @@ async def _listened(event: SseEvent, reader: Reader, listener: Listener) -> None
         await listener.deltas(heard)
 
 
-async def _body(response: httpx.Response, most: int) -> bytes:
+async def _body(response: Response, most: int) -> bytes:
     """Read the whole body, of which at most this many bytes are kept."""
     kept = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.chunks():
         kept += chunk[: max(most - len(kept), 0)]
     return bytes(kept)
 
 
-def _request_id(response: httpx.Response) -> str:
+def _request_id(response: Response) -> str:
     headers = response.headers
     return str(headers.get("x-request-id") or headers.get("request-id") or "")

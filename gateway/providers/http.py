@@ -1,4 +1,4 @@
-"""The pooled HTTP client: the one ring that touches httpx and aiohttp.
+"""The pooled HTTP client: the one ring that touches aiohttp.
 
 One per process. It calls `before_send` when a connection is in hand and the request's first byte
 is about to be written, which is as late as a lease can be checked.
@@ -7,13 +7,12 @@ is about to be written, which is as late as a lease can be checked.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from gateway.config import Provider
 from gateway.errors import ConfigurationError
@@ -22,6 +21,19 @@ from gateway.providers.errors import ErrorKind, ProviderError
 
 # How aiohttp, several calls below, reaches the request it is about to write. Per task, not shared.
 _guard: ContextVar[Callable[[], None] | None] = ContextVar("gateway_before_send", default=None)
+
+
+class Response:
+    """An answer whose headers are here and whose body is still coming."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body, in the pieces in which it comes."""
+        return self._response.content.iter_any()
 
 
 class Http:
@@ -37,17 +49,15 @@ class Http:
         connect_timeout_seconds: float = 5.0,
         keepalive_seconds: float = 30.0,
     ) -> None:
-        if "send" not in vars(aiohttp.ClientRequest):
-            raise ConfigurationError(f"aiohttp {aiohttp.__version__} has no ClientRequest.send to guard")
+        for changed, name in ((aiohttp.ClientRequest, "send"), (aiohttp.TCPConnector, "_create_connection")):
+            if name not in vars(changed):
+                raise ConfigurationError(f"aiohttp {aiohttp.__version__} has no {changed.__name__}.{name}")
         self._max_connections = max_connections
         self._keepalive_seconds = keepalive_seconds
-        self._ssl = httpx.create_ssl_context()
-        self.connections_opened = 0
-        self._client = httpx.AsyncClient(
-            transport=AiohttpTransport(client=self._session),
-            timeout=httpx.Timeout(None, connect=connect_timeout_seconds),
-            follow_redirects=False,
-        )
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_seconds)
+        self._ssl = httpx.create_ssl_context()  # the certificates that Python's own context may lack
+        self._connector: _CountingConnector | None = None
+        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Http":
         return self
@@ -57,7 +67,13 @@ class Http:
 
     async def aclose(self) -> None:
         """Close every connection; requests in flight fail."""
-        await self._client.aclose()
+        if self._session is not None:
+            await self._session.close()
+
+    @property
+    def connections_opened(self) -> int:
+        """How many connections were made so far."""
+        return 0 if self._connector is None else self._connector.opened
 
     @asynccontextmanager
     async def post(
@@ -69,11 +85,11 @@ class Http:
         *,
         progress: Progress,
         before_send: Callable[[], None],
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[Response]:
         """Send a JSON body; yields the response once its headers are here, its body still coming.
 
         Leaving the block early closes the connection at once. Raises what before_send raises (the
-        request was then not sent), and httpx or aiohttp errors, see `translate`.
+        request was then not sent), and aiohttp errors, see `translate`.
         """
 
         def guard() -> None:
@@ -82,36 +98,50 @@ class Http:
 
         token = _guard.set(guard)
         try:
-            request = self._client.build_request(
-                "POST",
+            response = await self._open_session().post(
                 provider.base_url.rstrip("/") + path,
-                content=body,
-                headers={"content-type": "application/json", "accept-encoding": "identity", **headers},
+                data=body,
+                headers={
+                    "content-type": "application/json",
+                    "accept-encoding": "identity",
+                    "user-agent": "curb",
+                    **headers,
+                },
+                allow_redirects=False,
             )
-            response = await self._client.send(request, stream=True)
         finally:
             _guard.reset(token)
         try:
-            yield response
+            yield Response(response)
         finally:
-            with suppress(httpx.HTTPError, aiohttp.ClientError):
-                await response.aclose()
+            response.close()
 
-    def _session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=self._max_connections, keepalive_timeout=self._keepalive_seconds, ssl=self._ssl
-        )
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_create_end.append(self._opened)
-        return aiohttp.ClientSession(
-            connector=connector,
-            request_class=_GuardedRequest,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[trace],
-        )
+    def _open_session(self) -> aiohttp.ClientSession:
+        """The pool, made at the first request: it belongs to the event loop that runs then."""
+        if self._session is None:
+            self._connector = _CountingConnector(
+                limit=self._max_connections, keepalive_timeout=self._keepalive_seconds, ssl=self._ssl
+            )
+            self._session = aiohttp.ClientSession(
+                connector=self._connector,
+                request_class=_GuardedRequest,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=self._timeout,
+            )
+        return self._session
 
-    async def _opened(self, session: object, context: object, what: object) -> None:
-        self.connections_opened += 1
+
+class _CountingConnector(aiohttp.TCPConnector):
+    """Counts the connections that it makes."""
+
+    opened = 0
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.client_proto.ResponseHandler:
+        made = await super()._create_connection(req, traces, timeout)
+        self.opened += 1
+        return made
 
 
 class _GuardedRequest(aiohttp.ClientRequest):
@@ -157,7 +187,7 @@ def translate(error: Exception, provider: str, progress: Progress) -> ProviderEr
         )
     if not progress.sent:
         return ProviderError(ErrorKind.CONNECT, said, sent=False)
-    malformed = isinstance(error, aiohttp.ClientResponseError | httpx.DecodingError | ValueError)
+    malformed = isinstance(error, aiohttp.ClientResponseError | ValueError)
     return ProviderError(
         ErrorKind.BAD_RESPONSE if malformed else ErrorKind.CUT_STREAM,
         said,
@@ -167,7 +197,7 @@ def translate(error: Exception, provider: str, progress: Progress) -> ProviderEr
     )
 
 
-TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
+TRANSPORT_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 
 def _no_key(provider: Provider, why: str) -> ProviderError:
