@@ -43,6 +43,10 @@ Severities = Annotated[tuple[Severity, ...], BeforeValidator(_one_or_more)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)]
 
 
+_Resolved = Annotated[Seconds, Field(ge=1)]
+"""What is over at once is over before anybody is told of it."""
+
+
 class EscalationSection(Section):
     """Nobody acknowledged for so long: tell these channels too."""
 
@@ -89,7 +93,7 @@ class AlertsSection(Section):
     routes: tuple[RouteSection, ...] | None = None
     quiet_hours: QuietHoursSection | None = None
     repeat_after: Seconds = 14_400.0
-    resolve_after: dict[str, Seconds] = Field(default_factory=dict)
+    resolve_after: dict[str, _Resolved] = Field(default_factory=dict)
     escalation: Escalations | None = None
     escalates: Severity = "critical"
 

@@ -20,7 +20,7 @@ from gateway.policy.cost_thresholds import CostThreshold, SpendPeriod
 from gateway.policy.money import NanoUsd, usd
 from gateway.policy.sweep_rules import Action, Reaction, SweepRules
 from worker.config_errors import Problem
-from worker.config_values import Amount, Ratio, Seconds, Section
+from worker.config_values import Amount, LookBack, Ratio, Seconds, Section
 
 _PER_MILLION = 1_000_000
 _OFF = ("off", False, None)
@@ -57,7 +57,7 @@ class VelocitySection(RuleSection):
     """threshold, window: those of `velocity: global` where nothing is written."""
 
     threshold: Amount | None = None
-    window: Seconds | None = None
+    window: LookBack | None = None
     action: Literal["notify", "kill"] = "notify"
     switch_for: Seconds = 600.0
 
@@ -87,7 +87,7 @@ class SeasonalSection(AgentRuleSection):
 
 class ErrorRateSection(AgentRuleSection):
     above: Ratio = 0.1
-    window: Seconds = 300.0
+    window: LookBack = 300.0
     minimum_calls: int = Field(default=20, ge=1)
 
 
@@ -95,25 +95,25 @@ class ErrorCascadeSection(RuleSection):
     agents: int = Field(default=3, ge=1)
     above: Ratio = 0.1
     minimum_errors: int = Field(default=2, ge=1)
-    window: Seconds = 300.0
+    window: LookBack = 300.0
 
 
 class ModelDegradationSection(RuleSection):
     p95: Seconds = 10.0
-    window: Seconds = 300.0
+    window: LookBack = 300.0
     minimum_calls: int = Field(default=20, ge=1)
 
 
 class CacheHitRateSection(RuleSection):
     below: Ratio = 0.25
-    window: Seconds = 1_800.0
+    window: LookBack = 1_800.0
     minimum_calls: int = Field(default=50, ge=1)
 
 
 class SuccessRateSection(RuleSection):
     warning: Ratio = 0.95
     critical: Ratio = 0.9
-    window: Seconds = 900.0
+    window: LookBack = 900.0
     minimum_calls: int = Field(default=20, ge=1)
 
 

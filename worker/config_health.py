@@ -10,7 +10,7 @@ from gateway.policy.health import HealthPlan, HealthRules, Kind
 from gateway.policy.money import usd
 from worker.config_errors import Problem, suggestion
 from worker.config_schedules import ScheduleSection
-from worker.config_values import Amount, Name, Ratio, Seconds, Section
+from worker.config_values import Amount, LookBack, Name, Ratio, Seconds, Section
 
 
 def _off(written: object) -> object:
@@ -35,7 +35,7 @@ class HealthSection(Section):
     recover_after: int = Field(default=3, ge=1, le=100)
     error_ratio: Ratio = 0.5
     min_calls: int = Field(default=5, ge=1)
-    window: Seconds = 120.0
+    window: LookBack = 120.0
     switch_off: bool = True
     switch_for: Seconds = 600.0
     call_tokens: int = Field(default=1, ge=1, le=1_000)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from gateway.policy.money import NanoUsd, usd
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_LONGEST_SECONDS = 36_500 * 86_400
 _DURATION = re.compile(r"^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$")
 
 
@@ -30,11 +31,18 @@ def _amount_or_unlimited(written: object) -> NanoUsd | None:
 def _seconds(written: object) -> float:
     text = str(written)
     if isinstance(written, int) and not isinstance(written, bool) and written > 0:
-        return float(written)
+        return _imaginable(written)
     if not _DURATION.match(text):
         raise ValueError("write a duration, for example 90s, 10m, 1h30m or 2d")
     parts = re.findall(r"([\d.]+)(ms|s|m|h|d)", text)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return _imaginable(sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+def _imaginable(seconds: float) -> float:
+    """What is longer leads out of the calendar, hours later, where nobody knows the line any more."""
+    if seconds > _LONGEST_SECONDS:
+        raise ValueError("write 100 years (36500d) or less")
+    return float(seconds)
 
 
 def _kept(written: object) -> float | None:
@@ -74,6 +82,8 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Amount = Annotated[NanoUsd, BeforeValidator(_amount)]
 Limit = Annotated[NanoUsd | None, BeforeValidator(_amount_or_unlimited)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
+LookBack = Annotated[Seconds, Field(ge=1, le=86_400)]
+"""How far a rule looks back over single calls, which is asked every minute: a second to a day."""
 Kept = Annotated[float | None, BeforeValidator(_kept)]
 """For how long, in seconds; `keep` is for ever."""
 Ratio = Annotated[float, BeforeValidator(_ratio)]
