@@ -12,6 +12,8 @@ INSTALLED := $(VENV)/.installed
 LOCK := uv pip compile --universal --python-version 3.11 pyproject.toml --generate-hashes \
         --no-emit-index-url --custom-compile-command "make lock" --quiet
 ARGS ?=
+# Tests mostly wait for servers, so more of them run than there are CPUs. `make test PARALLEL=` runs one by one.
+PARALLEL ?= -n 3 --dist loadscope
 
 .PHONY: help install demo dev test lint bench lock clean distclean
 
@@ -30,7 +32,7 @@ dev: install ## the embedded stack, a worker and the simulated provider, until C
 
 test: install ## all tests, on servers of their own
 	@echo "== test: pytest"
-	@$(VENV)/bin/pytest $(ARGS)
+	@$(VENV)/bin/pytest $(PARALLEL) $(ARGS)
 
 lint: $(INSTALLED) ## style, types, import contracts, the compose file and the Dockerfile
 	@echo "== lint: ruff"
