@@ -384,8 +384,26 @@ async def test_alerts_go_a_year_after_they_were_resolved_with_what_was_told_abou
 
     assert {row[0] for row in table.execute("SELECT id FROM alerts")} == {"open", "new"}
     assert {row[0] for row in table.execute("SELECT event_key FROM alert_sightings")} == {"open", "new"}
-    assert {row[0] for row in table.execute("SELECT subject FROM deliveries")} == {"new"}
+    assert {row[0] for row in table.execute("SELECT subject FROM deliveries")} == {"open", "new"}
     assert {row[0] for row in table.execute("SELECT key FROM events")} == {"new"}
+
+
+async def test_an_alert_that_was_lifted_lately_stays_however_long_ago_it_was_last_seen(
+    books: Books, table: Table
+) -> None:
+    table.insert(
+        "alerts", id="late", fingerprint="late", rule="switch_set", severity="warning", status="resolved",
+        first_seen=ago(400), last_seen=ago(400), resolved_at=ago(0.1), look_at=ago(-0.1),
+    )  # fmt: skip
+    table.insert(
+        "deliveries", subject="late", kind="firing", number=1, channel="log", state="delivered",
+        planned_at=ago(400),
+    )  # fmt: skip
+
+    await retire(books, "alerts")
+
+    assert [row[0] for row in table.execute("SELECT id FROM alerts")] == ["late"]
+    assert [row[0] for row in table.execute("SELECT subject FROM deliveries")] == ["late"]
 
 
 async def test_small_tables_lose_what_is_old(books: Books, table: Table) -> None:

@@ -103,22 +103,28 @@ RETURNING true AS gone
 -- name: retire_alert_sightings
 DELETE FROM alert_sightings WHERE event_key IN (
     SELECT s.event_key FROM alerts AS a JOIN alert_sightings AS s ON s.alert_id = a.id
-    WHERE a.status = 'resolved' AND a.last_seen < %(before)s LIMIT %(limit)s
+    WHERE a.status = 'resolved' AND a.last_seen < %(before)s AND coalesce(a.resolved_at, a.last_seen) < %(before)s
+    LIMIT %(limit)s
 )
 RETURNING true AS gone
 
+-- Counted from its end: of what was seen last long ago and has ended lately people may still have to be told.
 -- name: retire_alerts
 DELETE FROM alerts WHERE id IN (
-    SELECT a.id FROM alerts AS a WHERE a.status = 'resolved' AND a.last_seen < %(before)s
+    SELECT a.id FROM alerts AS a
+    WHERE a.status = 'resolved' AND a.last_seen < %(before)s AND coalesce(a.resolved_at, a.last_seen) < %(before)s
       AND NOT EXISTS (SELECT FROM alert_sightings AS s WHERE s.alert_id = a.id)
     ORDER BY a.last_seen LIMIT %(limit)s
 )
 RETURNING true AS gone
 
+-- Not while there is the alert: who was told decides who is told of its end, and that nobody is paged again.
 -- name: retire_deliveries
 DELETE FROM deliveries WHERE (subject, kind, number, channel) IN (
-    SELECT subject, kind, number, channel FROM deliveries
-    WHERE planned_at < %(before)s AND state <> 'pending' ORDER BY planned_at LIMIT %(limit)s
+    SELECT d.subject, d.kind, d.number, d.channel FROM deliveries AS d
+    WHERE d.planned_at < %(before)s AND d.state <> 'pending'
+      AND NOT EXISTS (SELECT FROM alerts AS a WHERE a.id = d.subject)
+    ORDER BY d.planned_at LIMIT %(limit)s
 )
 RETURNING true AS gone
 
