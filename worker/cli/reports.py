@@ -111,12 +111,11 @@ async def _period(books: "Books", kind: Kind, day: str, calendar: "Calendar") ->
 
 
 def _date(text: str, today: date) -> date:
+    from worker.cli.times import day_of
+
     if text in _DAYS_AGO:
         return today - timedelta(days=_DAYS_AGO[text])
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Misused(f"--date {text!r}: write a date like {today}, or today, or yesterday") from None
+    return day_of(text, "--date", today)
 
 
 async def _found(books: "Books", reporter: "Reporter", period: "ReportPeriod") -> "ReportDocument":

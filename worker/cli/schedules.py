@@ -168,7 +168,9 @@ def backfill(
     name: Name,
     since: Annotated[
         str,
-        typer.Option("--from", metavar="T", help="A date or time (UTC unless it says otherwise), or 3d ago."),
+        typer.Option(
+            "--from", metavar="T", help="A date or time (UTC unless it says otherwise), or how long ago: 3d."
+        ),
     ],
     until: Annotated[str, typer.Option("--to", metavar="T", help="The same; both ends are included.")] = "",
     json: Json = False,
