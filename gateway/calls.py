@@ -291,7 +291,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class BudgetLeft:
-    """What is left of the budget that has least left, once the call is paid."""
+    """What is left of the hard budget that has least left."""
 
     scope: str
     period: str

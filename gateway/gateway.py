@@ -22,6 +22,7 @@ from gateway.booking import Booker
 from gateway.bounds import InputBounds, encoded
 from gateway.breakers import BreakerReports
 from gateway.calls import (
+    BudgetLeft,
     Call,
     Completion,
     ModelRequest,
@@ -297,7 +298,9 @@ class Gateway:
         """Who hears this attempt; None where nobody does, as in runs."""
         if call.listener is None:
             return None
-        call.listener.answering(option.deployment, reservation.attempt_id, as_it_is=option.as_it_is)
+        call.listener.answering(
+            option.deployment, reservation.attempt_id, as_it_is=option.as_it_is, left=reservation.left
+        )
         own = isinstance(option.request, WireRequest) and option.as_it_is
         return Hearing(
             call.listener,
@@ -341,6 +344,7 @@ class Gateway:
             replayed=stored.settlement.attempt_id != reservation.attempt_id,
             rendered=stored.rendered,
             digest=stored.digest,
+            left=_left(reservation, ended.settlement),
         )
 
     async def answered_meanwhile(self, call: Call, reservation: Reservation) -> Completion | None:
@@ -531,6 +535,15 @@ class _Purchase:
         await asyncio.sleep(_IN_FLIGHT_POLL_SECONDS)
         stored = await self.gateway.store.answers.load(self.call.key)
         return None if stored is None else await self.gateway.replayed(stored)
+
+
+def _left(reservation: Reservation, settlement: Settlement) -> BudgetLeft | None:
+    """What is left when an attempt is paid: what was held for it beyond its price is free again."""
+    left = reservation.left
+    if left is None or settlement.state != "settled":
+        return left
+    free = reservation.asked_nano_usd - settlement.cost_nano_usd
+    return replace(left, amount_nano_usd=left.amount_nano_usd + free)
 
 
 def _fits_a_header(key: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from gateway.calls import Message
+    from gateway.calls import BudgetLeft, Message
     from gateway.config import Deployment
     from gateway.policy.usage import Usage
 
@@ -61,8 +61,11 @@ class Listener(Protocol):
         """Whether `deltas` is called for the attempt at hand; else `block` is."""
         ...
 
-    def answering(self, deployment: "Deployment", attempt_id: str, *, as_it_is: bool) -> None:
-        """An attempt begins. as_it_is: in the client's own family, so nothing is translated."""
+    def answering(
+        self, deployment: "Deployment", attempt_id: str, *, as_it_is: bool, left: "BudgetLeft | None"
+    ) -> None:
+        """An attempt begins. as_it_is: in the client's own family, so nothing is translated. left: of the
+        budget that has least left while it is held."""
         ...
 
     async def block(self, raw: bytes, data: str) -> None:

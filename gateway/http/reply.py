@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from starlette.types import Send
 
-from gateway.calls import Completion, Message, Reasoning, Text, ToolUse
+from gateway.calls import BudgetLeft, Completion, Message, Reasoning, Text, ToolUse
 from gateway.config import Deployment
 from gateway.http.problems import Problem
 from gateway.http.wires import ClientRequest, Wire, Writer
@@ -36,6 +36,7 @@ class Reply:
         self._begun = False
         self._complete = False  # the client has the end of its stream, or its error
         self._deployment: Deployment | None = None
+        self._left: BudgetLeft | None = None
         self._as_it_is = False
         self._writer: Writer | None = None
         self._closing = b""
@@ -57,8 +58,11 @@ class Reply:
     def wants_deltas(self) -> bool:
         return self._streamed and not self._as_it_is
 
-    def answering(self, deployment: Deployment, attempt_id: str, *, as_it_is: bool) -> None:
+    def answering(
+        self, deployment: Deployment, attempt_id: str, *, as_it_is: bool, left: BudgetLeft | None
+    ) -> None:
         self._deployment = deployment
+        self._left = left
         self._as_it_is = as_it_is
         self._writer = None
 
@@ -91,11 +95,9 @@ class Reply:
             await self._body(self._closing, more=False)
             return
         body = self._closing if self._closing and not completion.replayed else completion.rendered.encode()
+        self._left = completion.left
         headers = self._headers(completion.deployment, "replayed" if completion.replayed else "none")
         headers["x-curb-cost"] = decimal_usd(0 if completion.replayed else completion.cost_nano_usd)
-        if (left := completion.left) is not None:
-            amount = decimal_usd(left.amount_nano_usd)
-            headers["x-curb-budget-left"] = f"{amount}; {left.scope} per {left.period}"
         if not self._streamed:
             headers["content-length"] = str(len(body))
         await self._start(200, _STREAM if self._streamed else _JSON, headers)
@@ -132,6 +134,9 @@ class Reply:
     def _headers(self, deployment: str, cache: str) -> dict[str, str]:
         """What is known when an answer begins."""
         headers = {**self._ids(), "x-curb-deployment": deployment, "x-curb-cache": cache}
+        if (left := self._left) is not None:
+            amount = decimal_usd(left.amount_nano_usd)
+            headers["x-curb-budget-left"] = f"{amount}; {left.scope} per {left.period}"
         if left_out := self._left_out():
             headers["x-curb-left-out"] = ", ".join(left_out)
         return headers

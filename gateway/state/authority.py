@@ -41,6 +41,7 @@ from gateway.state.values import (
 )
 from gateway.state.wire import (
     admit_json,
+    budget_left,
     budget_states,
     milliseconds,
     opened_body,
@@ -291,7 +292,7 @@ class Authority(SwitchBoard, Outbox, EpochKeeper, Breakers):
         return self._held(ask, body, reply, before + self._config.lease_seconds)
 
     def _held(self, ask: Ask, body: str, reply: list[str], lease_until: float) -> Reservation:
-        attempt_id, number, counters, day, at_ms, alerts, watched = reply[3:10]
+        attempt_id, number, counters, day, at_ms, alerts, watched, left = reply[3:11]
         reservation = Reservation(
             attempt_id=attempt_id,
             number=int(number),
@@ -302,6 +303,7 @@ class Authority(SwitchBoard, Outbox, EpochKeeper, Breakers):
             lease_until=lease_until,
             alerts=tuple(json.loads(alerts)),
             watched=watched == "1",
+            left=budget_left(left),
         )
         self.memory.hold(reservation)
         place = (int(reply[1]), int(reply[2]))

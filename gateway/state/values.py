@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gateway.calls import BudgetLeft
 from gateway.events import Opened
 from gateway.policy.rate_limits import InFlightLine, RateLine
 from gateway.policy.scopes import BudgetLine, Period
@@ -37,7 +38,7 @@ class Reservation:
 
     lease_until: time.monotonic() after which the owner must not send. alerts: scopes of
     alert-only lines that this attempt went over. watched: the deployment's breaker wants to know how
-    it ends.
+    it ends. left: of the hard budget that has least left while this is held; None where there is none.
     """
 
     attempt_id: str
@@ -49,6 +50,7 @@ class Reservation:
     lease_until: float
     alerts: tuple[str, ...] = ()
     watched: bool = False
+    left: BudgetLeft | None = None
 
 
 @dataclass(frozen=True, slots=True)

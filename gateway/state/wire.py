@@ -5,6 +5,7 @@ import math
 from dataclasses import fields
 from typing import Any
 
+from gateway.calls import BudgetLeft
 from gateway.config import GatewayConfig
 from gateway.events import Opened
 from gateway.policy.rate_limits import InFlightLine, RateLine
@@ -124,6 +125,14 @@ def refusal_from(reply: list[str], asked_nano_usd: int) -> Refusal:
         rate_limit=int(rate[2]),
         rate_window_ms=int(rate[3]),
     )
+
+
+def budget_left(reply: str) -> BudgetLeft | None:
+    """scope|period|amount, or ''"""
+    if not reply:
+        return None
+    scope, period, amount = reply.rsplit("|", 2)
+    return BudgetLeft(scope, period, int(amount))
 
 
 def budget_states(reply: list[str]) -> list[BudgetState]:

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.agents import Agent
 from gateway.config import GatewayConfig
+from gateway.policy.money import usd
 from tests.integration.front import Front, open_front
 from tests.integration.world import config
 from tests.simulated import SimulatedProvider
@@ -266,6 +267,24 @@ async def test_without_a_limit_the_agents_or_the_tiers_holds(
 
     assert answer["usage"]["completion_tokens"] == tokens
     assert answer["choices"][0]["finish_reason"] == "length"
+    await front.booked()
+
+
+@EITHER_WAY
+async def test_the_budget_that_has_least_left_is_told(front: Front, stream: bool) -> None:
+    agent = f"saver-{stream}"
+    await front.world.limit(**{f"agent__{agent}": usd("0.01"), "global_": usd("5")})
+
+    answer = await front.post(CHAT, asked(CHAT, stream=stream), {"x-curb-agent": agent})
+
+    amount, _, scope = answer.headers["x-curb-budget-left"].partition("; ")
+    use = await front.world.parts.authority.utilization(agent)
+    assert scope == f"agent:{agent} per day"
+    if stream:  # while it is held; how much of it will be free again nobody knows yet
+        [row] = await front.attempts(answer.headers["x-curb-call-id"])
+        assert usd(amount) == usd("0.01") - row["reserved_nano_usd"]
+    else:
+        assert usd(amount) == usd("0.01") - use.spent_nano_usd
     await front.booked()
 
 

@@ -19,7 +19,8 @@
 --       line, and the switches by their literal names.
 --
 -- Returns {'held', epoch, seq, attempt id, number, counters (JSON), day, at_ms, alerts (JSON), watched 0|1
---          (whether the breaker wants to know how it ends, also when it ends well)}
+--          (whether the breaker wants to know how it ends, also when it ends well), and of the hard budget
+--          that has least left: scope|period|amount ('' where there is none)}
 --      or {'refused', epoch, seq, kind, scope, period, limit, spent, held, in doubt, retry_at_ms or '', detail}
 --         and for rate_limited after that: rule, tier, limit, window_ms (0: calls in flight)
 --      or {'closed', epoch, seq, reason}
@@ -62,8 +63,9 @@ end
 
 -- The reservation that this very ask already got, when redis-py sends it again after a lost reply.
 local function same_again(r)
-  local f = redis.call('HMGET', reservation_key(r.id), 'seq', 'at_ms', 'alerts', 'watched')
-  return {'held', epoch, f[1] or seq, r.id, r.number, r.counters, r.day, f[2] or int(now), f[3] or '[]', f[4] or '0'}
+  local f = redis.call('HMGET', reservation_key(r.id), 'seq', 'at_ms', 'alerts', 'watched', 'left')
+  return {'held', epoch, f[1] or seq, r.id, r.number, r.counters, r.day, f[2] or int(now), f[3] or '[]',
+    f[4] or '0', f[5] or ''}
 end
 
 -- Nil when the way is free; an answer otherwise. A lapsed attempt of the same call is fenced.
@@ -248,6 +250,18 @@ local function soft_alerts(over)
   return #scopes > 0 and cjson.encode(scopes) or '[]'
 end
 
+-- The hard budget that has least left once this is held.
+local function least_left(lines)
+  local least, left = nil, 0
+  for _, line in ipairs(lines) do
+    if line.limit and line.mode == 0 then
+      local rest = line.limit - line.spent - line.held - line.in_doubt - ask.asked
+      if not least or rest < left then least, left = line, rest end
+    end
+  end
+  return least and least.scope .. '|' .. least.period .. '|' .. int(left) or ''
+end
+
 local function hold(lines, over, used)
   local number = int(next_number(used))
   local attempt_id, counters, charged, day = ask.call .. '#' .. number, {}, {}, ''
@@ -260,18 +274,19 @@ local function hold(lines, over, used)
     if day == '' and line.period == 'day' then day = line.window[1] end
   end
   local alerts = soft_alerts(over)
-  local listed = cjson.encode(counters)
+  local listed, left = cjson.encode(counters), least_left(lines)
   emit('reserved', ARGV[3], {day = day, attempt_id = attempt_id, number = number, counters = listed})
   redis.call('HSET', reservation_key(attempt_id), 'state', 'pending', 'amount', int(ask.asked),
     'counters', listed, 'day', day, 'agent', ask.agent, 'call', ask.call, 'number', number,
     'lease', int(now + ask.lease_ms), 'grace', int(ask.grace_ms), 'process_id', ask.process_id,
-    'deployment', ask.deployment, 'provider', ask.provider, 'seq', seq, 'at_ms', int(now), 'alerts', alerts)
+    'deployment', ask.deployment, 'provider', ask.provider, 'seq', seq, 'at_ms', int(now), 'alerts', alerts,
+    'left', left)
   if ask.busy then redis.call('HSET', reservation_key(attempt_id), 'busy', ask.busy) end
   list_pending(attempt_id, ask.agent, ask.busy or '', now + ask.lease_ms + ask.grace_ms)
   redis.call('HSET', call_key(ask.call), 'number', number, 'live', attempt_id, 'nonce', ask.nonce)
   if due then count_rates() end
   redis.call('PEXPIRE', call_key(ask.call), int(CLOSED_KEEPS_MS))
-  return {'held', epoch, seq, attempt_id, number, listed, day, int(now), alerts, watch(attempt_id)}
+  return {'held', epoch, seq, attempt_id, number, listed, day, int(now), alerts, watch(attempt_id), left}
 end
 
 local function admit()
