@@ -70,14 +70,15 @@ def decide(
     quiet = policy.quiet_until(alert, now)
     if alert.status == "resolved":
         return _end(alert, deliveries, alert.resolution, quiet, now)
-    ends, resolution = _end_by_itself(alert, policy)
-    if now >= ends:
-        return _end(alert, deliveries, resolution, quiet, now)
     silence = silence_of(alert, silences, now)
+    ends, resolution = _end_by_itself(alert, policy)
+    waits = silence is None and _is_untold_moment(alert)
+    if now >= ends and not waits:
+        return _end(alert, deliveries, resolution, quiet, now)
     if silence is not None or quiet is not None:
         until = max(each for each in (silence.until if silence else None, quiet) if each is not None)
         why = f"silenced by {silence.by}" if silence is not None else "quiet hours"
-        return Decision(look_at=min(until, ends), held=f"{why} until {clock(until, now)}")
+        return Decision(look_at=until if waits else min(until, ends), held=f"{why} until {clock(until, now)}")
     return _tell(alert, deliveries, policy, now, ends)
 
 
@@ -143,6 +144,11 @@ def _end_by_itself(alert: AlertRecord, policy: AlertPolicy) -> tuple[datetime, s
     if alert.ends_at is not None:
         return alert.ends_at, "window"
     return alert.last_seen + timedelta(seconds=policy.resolve_after_seconds(alert.rule)), "quiet"
+
+
+def _is_untold_moment(alert: AlertRecord) -> bool:
+    """What happened has happened: it waits to be told for as long as it takes, unless it is silenced."""
+    return not known_rule(alert.rule).says_end and alert.told_generation < alert.generation
 
 
 def _who_know(deliveries: Iterable[Delivery]) -> list[str]:

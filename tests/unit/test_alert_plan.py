@@ -145,6 +145,25 @@ def test_the_end_of_a_moment_is_nothing_to_tell() -> None:
     assert plan(told(rule="repeated_call"), 60, delivery()) == Decision(resolution="quiet")
 
 
+def test_a_moment_that_could_not_be_told_in_its_time_is_told_late() -> None:
+    lost = alert(rule="dead_event", severity="critical")
+
+    decision = plan(lost, 90)  # Temporal was away for longer than a moment is remembered
+
+    assert decision.tells == (Tell("firing", 1, "chat"),)
+    assert plan(told(90, rule="dead_event"), 91, delivery()) == Decision(resolution="quiet")
+    assert plan(lost, 90, silences=[Silence("s", "dead_*", "", "", "", at(120), "ann")]).tells == ()
+
+
+def test_a_moment_of_the_quiet_hours_is_told_when_they_end() -> None:
+    quiet = replace(POLICY, quiet_hours=QuietHours(time(9), time(17), ZoneInfo("UTC")))
+    loop = alert(rule="repeated_call")
+
+    assert plan(loop, 0, policy=quiet).look_at == at(7 * 60)
+    assert plan(loop, 61, policy=quiet).resolution == ""
+    assert plan(loop, 7 * 60, policy=quiet).tells == (Tell("firing", 1, "chat"),)
+
+
 def test_a_silence_holds_back_and_lets_go_what_still_fires() -> None:
     silence = Silence("s", "provider_*", "", "", "", at(10), "ann")
     held = plan(alert(), 0, silences=[silence])
