@@ -39,6 +39,8 @@ _BATCHES_PER_ROUND = 10
 _FOLLOWED_AT_ONCE = 20
 # A workflow looks at its alert by itself; one that has not for so long is gone, or nobody serves it.
 _OVERLOOKED_SECONDS = 60.0
+# Evidence is what anybody wrote down: numbers that no words can be found for, or no mapping at all.
+_UNREADABLE = (StoreRejected, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Dispatcher:
@@ -102,8 +104,8 @@ class Dispatcher:
                 return await self._store.alerts.see(self._reader.event(row))
             found = [await self._take_said(said) for said in self._reader.switch(row)]
             return next(filter(None, found), None)
-        except StoreRejected as error:  # the rows behind it must not wait for ever
-            log.error("an event makes no alert", key=row.key, error=str(error))
+        except _UNREADABLE as error:  # the rows behind it must not wait for ever
+            log.error("an event makes no alert", key=row.key, error=str(error) or type(error).__name__)
             return None
 
     async def _take_said(self, said: Sighting | Consequence) -> str | None:

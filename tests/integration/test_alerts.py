@@ -340,3 +340,12 @@ async def test_histories_of_alerts_replay(house: House) -> None:
             await replayer.replay_workflow(history)
             replayed += 1
     assert replayed
+
+
+async def test_an_event_that_cannot_be_put_into_words_holds_up_nobody(house: House) -> None:
+    odd, after = a("odd"), a("patient")
+    await house.fire("error_rate", odd, evidence={"error_ratio": 10**300})
+    await house.fire("provider_down", after)
+
+    await house.until(house.chat, after, "firing")
+    await house.until_noticed()
