@@ -26,6 +26,7 @@ DRAINED_WITHIN_SECONDS = 600.0
 SETTLED_WITHIN_SECONDS = 240.0  # calls that were admitted before the end and go on: a call's whole patience
 _POLL_SECONDS = 0.1
 _SWITCHES_AT_ONCE = 1_000
+_CLOCKS_APART_MS = 300_000  # those of Redis and Temporal, at most
 
 log = structlog.get_logger(__name__)
 
@@ -85,8 +86,14 @@ class ResetActivities:
 
     @activity.defn
     async def plan_reset(self, at: datetime) -> ResetPlan:
-        """Which ended days and months are not closed yet."""
+        """Which ended days and months are not closed yet. Fails for good for a time that is yet to come."""
         at_ms = round(at.timestamp() * 1000)
+        if at_ms > await self._authority.clock_ms() + _CLOCKS_APART_MS:
+            raise ApplicationError(
+                f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC has not come",
+                type="TooEarly",
+                non_retryable=True,
+            )
         windows = await windows_to_close(self._store, self._calendar, at_ms)
         return ResetPlan(
             day_start=_moment(self._calendar.windows(Period.DAY, at_ms)[1].start_ms),

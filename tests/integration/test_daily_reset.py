@@ -1,5 +1,6 @@
 """The reset: runs go on with a fresh budget, with schedules and without any, and a day is closed once."""
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import redis.asyncio as redis
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 
 from activities.reset import ResetOutcome
 from gateway.agents import Agent
@@ -218,6 +219,21 @@ async def test_a_reset_wakes_who_waits_and_leaves_alone_what_was_set_in_the_new_
         assert "throttle:agent:slow" in await factory.authority.read_switches(["throttle:agent:slow"])
         await poor.signal("kill", "enough")
         await poor.result()
+
+
+async def test_a_day_that_has_not_begun_is_not_reset(
+    temporal: Client, servers: Servers, simulator: SimulatedProvider
+) -> None:
+    gateway = config(simulator.url, ("balanced", MODELS))
+    async with serving(temporal, servers, gateway, AGENTS) as factory:
+        await factory.authority.set_switch("throttle:agent:slow", "auto:anomaly:seasonal: dear")
+
+        async with asyncio.timeout(30):
+            with pytest.raises(WorkflowFailureError) as caught:
+                await reset(temporal, "2999-01-01T00:00:00Z")
+
+        assert "2999-01-01 00:00:00 UTC has not come" in str(caught.value.cause.cause)  # type: ignore[union-attr]
+        assert "throttle:agent:slow" in await factory.authority.read_switches(["throttle:agent:slow"])
 
 
 async def noticed(factory: Factory, name: str) -> None:
