@@ -13,7 +13,8 @@ UsageApi = Literal["", "openai", "anthropic"]
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Where requests go. api_key_env names the environment variable that holds the key.
+    """Where requests go. api_key_env names the environment variable that holds the key, api_key_file a file
+    that does where it is not set; api_key_envs and api_key_files are of further keys that share the calls.
 
     usage_api: who tells what was used, at usage_url, to whoever has the key of usage_key_env or
     usage_key_file ('' or no key: nobody). usage_api_key_id: the provider's id of the key that curb calls
@@ -32,6 +33,8 @@ class Provider:
     usage_key_file: str = ""
     usage_api_key_id: str = ""
     exclusive_key: bool = False
+    api_key_envs: tuple[str, ...] = ()
+    api_key_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,8 @@ def on_simulator(config: Config, url: str) -> Config:
             base_url=f"{url}/v1" if provider.family == "openai" else url,
             api_key_env="",
             api_key_file="",
+            api_key_envs=(),
+            api_key_files=(),
             invoice_url=f"{url}/invoice",
             usage_api="",
         )

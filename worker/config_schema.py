@@ -34,13 +34,16 @@ from worker.config_values import (
 
 
 class ProviderSection(Section):
-    """Where requests go. Keys never stand here: `api_key_env` names the variable, `api_key_file` the file.
+    """Where requests go. Keys never stand here: `api_key_env` names the variable, `api_key_file` the file;
+    `api_key_envs` and `api_key_files` are lists of further ones.
     What usage_* and exclusive_key mean is in gateway.config.Provider."""
 
     family: Literal["openai", "anthropic"] = "openai"
     base_url: Url = ""
     api_key_env: str = ""
     api_key_file: str = ""
+    api_key_envs: tuple[str, ...] = ()
+    api_key_files: tuple[str, ...] = ()
     invoice_url: Url = ""
     usage_api: Literal["", "openai", "anthropic"] = ""
     usage_url: Url = ""

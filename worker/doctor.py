@@ -22,6 +22,8 @@ from temporalio.service import RPCError
 from activities.channels.post import http_client
 from gateway.config import Provider
 from gateway.errors import ConfigurationError, CurbError
+from gateway.providers.credentials import credentials
+from gateway.providers.errors import ProviderError
 from gateway.state.connection import Connection
 from gateway.store.database import conninfo
 from gateway.store.migrate import pending
@@ -141,6 +143,8 @@ def _channel(name: str, spec: ChannelSection, settings: Settings, client: AsyncC
 
 def _key(provider: Provider) -> Finding:
     name = f"key of {provider.name}"
+    if provider.api_key_envs or provider.api_key_files:
+        return _keys(f"keys of {provider.name}", provider)
     if provider.api_key_file:
         if os.access(provider.api_key_file, os.R_OK):
             return Finding(name, "ok", f"file {provider.api_key_file}")
@@ -150,6 +154,18 @@ def _key(provider: Provider) -> Finding:
     if os.environ.get(provider.api_key_env):
         return Finding(name, "ok", f"{provider.api_key_env} is set")
     return Finding(name, "info", f"{provider.api_key_env} is not set", f"set it to use {provider.name}")
+
+
+def _keys(name: str, provider: Provider) -> Finding:
+    """Of a provider with several: it works while one of them is there."""
+    try:
+        found = [key.source for key in credentials(provider)]
+    except ProviderError as error:
+        return Finding(name, "info", str(error), f"set one of them to use {provider.name}")
+    missing = [each for each in (*provider.api_key_envs, *provider.api_key_files) if each not in found]
+    if missing:
+        return Finding(name, "warning", f"{', '.join(missing)} cannot be read, or is the same as another")
+    return Finding(name, "ok", f"{len(found)}: {', '.join(found)}")
 
 
 def _stack(directory: Path, running: StackRecord | None) -> Finding:

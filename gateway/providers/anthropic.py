@@ -1,6 +1,7 @@
 """Anthropic messages. base_url ends where `/v1/messages` begins: https://api.anthropic.com."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ from gateway.listening import Delta, ReasoningDelta, TextDelta, ToolBegun, ToolD
 from gateway.providers.answers import Progress, ProviderAnswer
 from gateway.providers.errors import ErrorKind, ProviderError, from_stream
 from gateway.providers.exchange import Hearing, exchange, now_ms
-from gateway.providers.http import Http, api_key
+from gateway.providers.http import Http
 from gateway.providers.sse import SseEvent
 from gateway.providers.usage import anthropic_usage
 from gateway.providers.wire_json import dumps, loads
@@ -90,21 +91,25 @@ class AnthropicMessages:
     ) -> ProviderAnswer:
         progress = progress if progress is not None else Progress()
         hearing = hearing if hearing is not None else Hearing()
-        key = api_key(provider)
         version = {} if "anthropic-version" in (hearing.headers or {}) else {"anthropic-version": _VERSION}
-        return await exchange(
-            http,
-            provider,
-            "/v1/messages",
-            body,
-            {**version, **({"x-api-key": key} if key else {})},
-            MessageReader(provider.name, progress, hearing.deltas),
-            attempt_id=attempt_id,
-            timeout_seconds=timeout_seconds,
-            before_send=before_send,
-            progress=progress,
-            hearing=hearing,
-        )
+        started = time.monotonic()
+
+        async def send(key: str) -> ProviderAnswer:
+            return await exchange(
+                http,
+                provider,
+                "/v1/messages",
+                body,
+                {**version, **({"x-api-key": key} if key else {})},
+                MessageReader(provider.name, progress, hearing.deltas),
+                attempt_id=attempt_id,
+                timeout_seconds=timeout_seconds - (time.monotonic() - started),
+                before_send=before_send,
+                progress=progress,
+                hearing=hearing,
+            )
+
+        return await http.keys.using(provider, progress, send)
 
 
 @dataclass(slots=True)

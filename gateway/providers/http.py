@@ -5,11 +5,9 @@ is about to be written, which is as late as a lease can be checked.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from pathlib import Path
 
 import aiohttp
 import httpx
@@ -17,6 +15,7 @@ import httpx
 from gateway.config import Provider
 from gateway.errors import ConfigurationError
 from gateway.providers.answers import Progress
+from gateway.providers.credentials import KeyPool, credentials
 from gateway.providers.errors import ErrorKind, ProviderError
 
 # How aiohttp, several calls below, reaches the request it is about to write. Per task, not shared.
@@ -40,6 +39,7 @@ class Http:
     """A keep-alive connection pool for all providers.
 
     max_connections: over all hosts; further requests wait for a free one (within their timeout).
+    keys: shares attempts out among the keys of each provider.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Http:
         self._ssl = httpx.create_ssl_context()  # the certificates that Python's own context may lack
         self._connector: _CountingConnector | None = None
         self._session: aiohttp.ClientSession | None = None
+        self.keys = KeyPool()
 
     async def __aenter__(self) -> "Http":
         return self
@@ -155,22 +156,12 @@ class _GuardedRequest(aiohttp.ClientRequest):
 
 
 def api_key(provider: Provider) -> str:
-    """Read the provider's key from its environment variable or file, at each use, so that it can be
-    rotated; '' when none is configured, or none is set for a server on plain http (the simulator, a
-    local proxy), which may want none.
+    """Read one of the provider's keys, '' when it wants none, or may want none.
 
     Raises ProviderError (auth, not sent) when one is configured and not there.
     """
-    if provider.api_key_env and (key := os.environ.get(provider.api_key_env, "").strip()):
-        return key
-    if provider.api_key_file:
-        try:
-            return Path(provider.api_key_file).expanduser().read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise _no_key(provider, f"{provider.api_key_file}: {error.strerror}") from error
-    if provider.api_key_env and not provider.base_url.startswith("http://"):
-        raise _no_key(provider, f"the environment variable {provider.api_key_env} is not set")
-    return ""
+    found = credentials(provider)
+    return found[0].secret if found else ""
 
 
 def translate(error: Exception, provider: str, progress: Progress) -> ProviderError:
@@ -198,7 +189,3 @@ def translate(error: Exception, provider: str, progress: Progress) -> ProviderEr
 
 
 TRANSPORT_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
-
-
-def _no_key(provider: Provider, why: str) -> ProviderError:
-    return ProviderError(ErrorKind.AUTH, f"no API key for {provider.name}: {why}", sent=False)

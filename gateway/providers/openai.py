@@ -4,6 +4,7 @@ base_url ends where `/chat/completions` begins, for example https://api.openai.c
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,7 @@ from gateway.listening import Delta, ReasoningDelta, TextDelta, ToolBegun, ToolD
 from gateway.providers.answers import Progress, ProviderAnswer
 from gateway.providers.errors import from_stream
 from gateway.providers.exchange import Hearing, exchange, now_ms
-from gateway.providers.http import Http, api_key
+from gateway.providers.http import Http
 from gateway.providers.sse import SseEvent
 from gateway.providers.usage import openai_usage
 from gateway.providers.wire_json import dumps, loads
@@ -92,20 +93,24 @@ class OpenAIChat:
     ) -> ProviderAnswer:
         progress = progress if progress is not None else Progress()
         hearing = hearing if hearing is not None else Hearing()
-        key = api_key(provider)
-        return await exchange(
-            http,
-            provider,
-            "/chat/completions",
-            body,
-            {"authorization": f"Bearer {key}"} if key else {},
-            ChatReader(provider.name, attempt_id, progress, hearing.deltas),
-            attempt_id=attempt_id,
-            timeout_seconds=timeout_seconds,
-            before_send=before_send,
-            progress=progress,
-            hearing=hearing,
-        )
+        started = time.monotonic()
+
+        async def send(key: str) -> ProviderAnswer:
+            return await exchange(
+                http,
+                provider,
+                "/chat/completions",
+                body,
+                {"authorization": f"Bearer {key}"} if key else {},
+                ChatReader(provider.name, attempt_id, progress, hearing.deltas),
+                attempt_id=attempt_id,
+                timeout_seconds=timeout_seconds - (time.monotonic() - started),
+                before_send=before_send,
+                progress=progress,
+                hearing=hearing,
+            )
+
+        return await http.keys.using(provider, progress, send)
 
 
 @dataclass(slots=True)
