@@ -232,7 +232,7 @@ async def test_a_day_that_has_not_begun_is_not_reset(
             with pytest.raises(WorkflowFailureError) as caught:
                 await reset(temporal, "2999-01-01T00:00:00Z")
 
-        assert "2999-01-01 00:00:00 UTC has not come" in str(caught.value.cause.cause)  # type: ignore[union-attr]
+        assert "2999-01-01 00:00:00 UTC has not come" in str(caught.value.cause.__cause__)
         assert "throttle:agent:slow" in await factory.authority.read_switches(["throttle:agent:slow"])
 
 
