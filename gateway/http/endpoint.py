@@ -90,6 +90,8 @@ class ModelEndpoint:
             raise
         except BadRequest as error:
             await reply.fail(problems.of_bad_request(error))
+        except RecursionError:
+            await reply.fail(problems.of_bad_request(BadRequest("the body is nested too deeply")))
         except Unauthorized as error:
             await reply.fail(problems.of_unauthorized(error))
         except ProviderError as error:

@@ -17,6 +17,7 @@ class BadRequest(CurbError):
 
     def __init__(self, message: str, field: str = "", *, status: int = 400, code: str = "") -> None:
         super().__init__(f"{field}: {message}" if field else message)
+        self.reason = message
         self.field = field
         self.status = status
         self.code = code

@@ -46,6 +46,7 @@ _PRICED = {
     "search_parameters": "searches are billed apart",
     "plugins": "plugins are billed apart",
     "prompt_cache_options": "cache writes asked for have prices of their own",
+    "best_of": "it makes more answers than are asked for",
     "cached_content": "what it brings along has no upper bound here",
     "previous_response_id": "what it brings along has no upper bound here",
     "conversation": "what it brings along has no upper bound here",
@@ -94,6 +95,7 @@ class OpenAIRequest:
         only(document, "service_tier", ("auto", "default"), "other tiers have prices of their own")
         only(document, "modalities", (["text"], []), "other kinds of output have prices of their own")
         _check_tools(document)
+        _check_nested(document)
         self.document = document
         self.streamed = flag(document, "stream")
         options = document.get("stream_options")
@@ -161,6 +163,17 @@ def _check_tools(document: Json) -> None:
             "tools that the provider runs are billed apart",
             path=f"{path}.",
         )
+
+
+def _check_nested(document: Json) -> None:
+    """What clients put into the body for one provider alone (`extra_body`) is looked at as the rest is."""
+    for name in ("extra_body", "google"):
+        if isinstance(inner := document.get(name), dict):
+            try:
+                refuse_priced(inner, _PRICED)
+                _check_nested(inner)
+            except BadRequest as error:
+                raise BadRequest(error.reason, f"{name}.{error.field}", code=error.code) from None
 
 
 def _images(path: str, message: Json) -> Iterator[int]:

@@ -152,6 +152,8 @@ NOT_PRICED: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"service_tier": "priority"}, "service_tier"),
     (CHAT, {"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
     (CHAT, {"models": ["gpt-5.2"]}, "models"),
+    (CHAT, {"best_of": 5}, "best_of"),
+    (CHAT, {"extra_body": {"google": {"cached_content": "x"}}}, "extra_body.google.cached_content"),
     (CHAT, {"tools": [{"type": "browser_search"}]}, "tools[0].type"),
     (CHAT, {"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]},
      "messages[0].content[0].type"),

@@ -39,7 +39,7 @@ async def front(redis_url: str, database: str, simulator: SimulatedProvider) -> 
         "+hang-0",
     )
     every = [f"{model}{manner}" for model in (GPT, CLAUDE) for manner in manners]
-    limits = Limits(body_bytes=20_000, call_seconds=20, silence_seconds=10)
+    limits = Limits(body_bytes=40_000, call_seconds=20, silence_seconds=10)
     given = config(simulator.url, ("quick", every))
     async with open_front(given, Servers(redis_url, database), simulator, limits=limits) as opened:
         yield opened
@@ -253,6 +253,12 @@ async def test_a_key_without_the_role_may_not_call(front: Front) -> None:
     assert error.status_code == 403
 
 
+def _nested(opening: bytes, closing: bytes, depth: int) -> bytes:
+    """A request whose content, and whose field `google`, is nested so deeply."""
+    deep = opening * depth + b"1" + closing * depth
+    return b'{"model":"quick","messages":[{"role":"user","content":[%s]}],"google":%s}' % (deep, deep)
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -270,8 +276,10 @@ async def test_a_key_without_the_role_may_not_call(front: Front) -> None:
         (b'{"model": "quick", "messages": [{}], "stream": "yes"}', 400),
         (b"[" * 10_000, 400),
         (b'{"a":' * 3_000 + b"1" + b"}" * 3_000, 400),
+        (_nested(b'{"type":"tool_result","content":[', b"]}", 400), 400),
+        (_nested(b'{"google":', b"}", 800), 400),
         (b'{"model": "quick", "messages": [{"role": "user", "content": "\xff"}]}', 400),
-        (b" " * 30_000, 413),
+        (b" " * 50_000, 413),
     ],
 )
 @BOTH
