@@ -4,6 +4,7 @@ A server starts when the first test asks for it. Sessions do not see each other:
 data directory and free ports. What a killed session left behind is cleaned by the next one.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -18,6 +20,21 @@ from worker.stack import FREE_PORTS, Stack
 from worker.stack.temporal import NAMESPACE
 
 _PREFIX = "curb-tests-"
+
+# Shared machines are slow at times; that says nothing about the code.
+settings.register_profile("curb", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("curb")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this session a directory for temporary files that no other session touches.
+
+    pytest's own default is one for all sessions of a user, and each session that starts closes it to
+    others: among them the user that PostgreSQL runs as when we are root.
+    """
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-tmp-")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """A run as a document and as people read it."""
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rich.text import Text
@@ -27,6 +29,7 @@ from worker.client import Progress
 
 _ARGUMENTS, _RESULT = 500, 500
 _NO_ATTEMPT = ("refused",)
+_BOOKED_WITHIN_SECONDS = 2.0
 
 
 def summary(progress: Progress) -> dict[str, Any]:
@@ -58,6 +61,7 @@ def summary(progress: Progress) -> dict[str, Any]:
 async def run_document(desk: Desk, progress: Progress) -> dict[str, Any]:
     """Everything that is known of a run. Words of the conversation are cut to 500 characters."""
     store, record = desk.store, progress.record
+    await _booked_until_now(desk)
     attempts = await store.attempts.of_run(progress.run_id)
     items = await store.conversations.load(record.conversation_id) if record else []
     events = await store.runs.events(progress.run_id)
@@ -78,6 +82,15 @@ async def run_document(desk: Desk, progress: Progress) -> dict[str, Any]:
         "conversation_id": record.conversation_id if record else "",
         "temporal_ui": desk.house.workflow_url(progress.run_id) or None,
     }
+
+
+async def _booked_until_now(desk: Desk) -> None:
+    """What has happened is on the books a moment later; where nobody books, it is shown as it is."""
+    now_ms = await desk.authority.clock_ms()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_BOOKED_WITHIN_SECONDS):
+            while (oldest := await desk.authority.oldest_event_ms()) is not None and oldest <= now_ms:
+                await asyncio.sleep(0.05)
 
 
 def _steps(attempts: Sequence[AttemptRow], items: Sequence[Item]) -> list[dict[str, Any]]:
