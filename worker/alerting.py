@@ -39,6 +39,7 @@ _BATCHES_PER_ROUND = 10
 _FOLLOWED_AT_ONCE = 20
 # A workflow looks at its alert by itself; one that has not for so long is gone, or nobody serves it.
 _OVERLOOKED_SECONDS = 60.0
+_SUMMARY_BYTES = 200
 # Evidence is what anybody wrote down: numbers that no words can be found for, or no mapping at all.
 _UNREADABLE = (StoreRejected, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -152,8 +153,13 @@ class Dispatcher:
             start_signal="seen",
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            static_summary=record.title,
+            static_summary=_summary(record.title),
         )
+
+
+def _summary(title: str) -> str:
+    """As much of a title as Temporal takes, which counts bytes."""
+    return title.encode()[:_SUMMARY_BYTES].decode(errors="ignore")
 
 
 def dispatcher(client: Client, parts: Parts, agents: Mapping[str, Agent]) -> Dispatcher:
