@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -35,10 +35,10 @@ from gateway.calls import (
 from gateway.config import Deployment, FamilyName, GatewayConfig
 from gateway.errors import StateUnavailable, StoreUnavailable
 from gateway.events import Opened
-from gateway.leases import LeaseKeeper, LeaseLapsed
+from gateway.leases import LeaseKeeper
 from gateway.metrics import Metrics
-from gateway.policy import fallback, routing
-from gateway.policy.budgets import affordable_tier, next_cheaper
+from gateway.policy import routing
+from gateway.policy.budgets import affordable_tier
 from gateway.policy.money import NanoUsd
 from gateway.policy.periods import Calendar
 from gateway.policy.pricing import Price, ceiling_price, upper_bound
@@ -46,10 +46,11 @@ from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.prices import PriceBook
 from gateway.providers.base import Family, Hearing, Http, ProviderAnswer
 from gateway.providers.errors import ProviderError
+from gateway.purchase import Purchase, invalid, unavailable
 from gateway.scoping import Scoping
 from gateway.state.authority import Authority
 from gateway.state.values import Ask, Reservation
-from gateway.state.watcher import CallWatcher, Cut
+from gateway.state.watcher import CallWatcher
 from gateway.state.wire import kill_switches
 from gateway.store import Store
 from gateway.violations import ViolationLog
@@ -57,18 +58,9 @@ from gateway.violations import ViolationLog
 _T = TypeVar("_T")
 log = structlog.get_logger(__name__)
 
-_IN_FLIGHT_POLL_SECONDS = 0.1
 _STORE_RETRY_SECONDS = 0.25
-_RETRY_DELAY_MS = 1_000
 # Providers take the attempt's id, which is the key and a number, as a header of 512 characters at most.
 _LONGEST_KEY = 480
-_WORTH_A_ROW = frozenset(RefusalKind) - {
-    RefusalKind.CONTENDED,
-    RefusalKind.IN_FLIGHT,
-    RefusalKind.PRESSURE,
-    RefusalKind.RATE_LIMITED,  # counted by the minute, see gateway.violations
-    RefusalKind.UNAVAILABLE,
-}
 
 
 class Gateway:
@@ -112,7 +104,7 @@ class Gateway:
         StoreUnavailable when the prompt or the stored answer cannot be reached.
         """
         if not _fits_a_header(call.key):
-            return _invalid(f"a call key is at most {_LONGEST_KEY} printable ASCII characters")
+            return invalid(f"a call key is at most {_LONGEST_KEY} printable ASCII characters")
         if call.keep and (call.answered is None or await call.answered()):
             stored = await self.store.answers.load(call.key)
             if stored is not None:
@@ -122,9 +114,9 @@ class Gateway:
         used = max((row["number"] for row in known), default=0)
         try:
             async with asyncio.timeout(call.total_timeout_seconds):
-                outcome = await _Purchase(self, call, request, used).run()
+                outcome = await Purchase(self, call, request, used).run()
         except TimeoutError:
-            outcome = _unavailable(
+            outcome = unavailable(
                 f"no answer within {call.total_timeout_seconds:g} s over all attempts", attempts=1
             )
         if isinstance(outcome, Refusal):
@@ -186,21 +178,21 @@ class Gateway:
         provider = self.config.providers[deployment.provider]
         price = self._price(deployment)
         if price is None:
-            return _invalid(
+            return invalid(
                 f"{name}: no price is known for {deployment.provider}/{deployment.model}; add one under "
                 "`prices` in curb.yaml, or a ceiling price for the deployment"
             )
         wanted = self._output_limit(request, tier, name)
         if wanted is None:
-            return _invalid("max_output_tokens is missing and neither the agent nor the tier gives a default")
+            return invalid("max_output_tokens is missing and neither the agent nor the tier gives a default")
         if wanted < 1 or request.n < 1:
-            return _invalid("max_output_tokens and n must be 1 or more")
+            return invalid("max_output_tokens and n must be 1 or more")
         limit = min(wanted, deployment.max_output_tokens)
         family = self._families(provider.family)
         try:
             body, size, as_it_is = encoded(request, family, deployment, limit)
         except (ValueError, ProviderError) as error:  # Unbounded, Untranslatable among them
-            return _invalid(str(error))
+            return invalid(str(error))
         if isinstance(request, ModelRequest):
             bound = self._bounds.bound(request, size, deployment, call.conversation_id)
         else:
@@ -411,132 +403,6 @@ class Gateway:
                 await asyncio.sleep(_STORE_RETRY_SECONDS)
 
 
-@dataclass
-class _Purchase:
-    """The search for a deployment that may and does answer one call."""
-
-    gateway: Gateway
-    call: Call
-    request: Request
-    used: int
-    queued_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
-    attempts: int = 0
-    excluded: set[str] = field(default_factory=set)
-    last: Refusal | None = None
-    permanent: ProviderError | None = None
-
-    async def run(self) -> Outcome:
-        tier, downgrade = await self.gateway.tier_of(self.call), self.call.downgrade
-        while True:
-            option = self._next_option(tier)
-            if option is None:
-                cheaper = next_cheaper(self._tiers(), tier)
-                if self.last is None or not fallback.is_soft(self.last) or cheaper is None:
-                    return self._give_up()
-                tier = cheaper
-                continue
-            answer = await self.gateway.authority.admit(
-                self.gateway.ask(self.call, option, self.queued_ms, used=self.used, downgrade=downgrade)
-            )
-            if isinstance(answer, Reservation):
-                outcome = await self._spend(option, answer)
-                if outcome is not None:
-                    return outcome
-                continue
-            match fallback.after_refusal(answer, tier, self._tiers()):
-                case fallback.TakeTier(name):
-                    tier, downgrade = name, downgrade and answer.kind is not RefusalKind.PRESSURE
-                case fallback.Skip():
-                    self._skip(option, answer)
-                case fallback.Wait():
-                    stored = await self._await_other()
-                    if stored is not None:
-                        return stored
-                case fallback.Return():
-                    return await self._refused(option, answer)
-
-    def _tiers(self) -> tuple[str, ...]:
-        return tuple(tier.name for tier in self.gateway.config.tiers)
-
-    def _next_option(self, tier: str) -> Option | None:
-        config = self.gateway.config
-        for name in routing.candidates(tier, config.tiers, config.deployments, config.aliases):
-            if name in self.excluded:
-                continue
-            option = self.gateway.option(self.call, self.request, tier, name)
-            if isinstance(option, Option):
-                return option
-            self.excluded.add(name)
-            self.last = self.last or option
-        return None
-
-    def _skip(self, option: Option, refusal: Refusal) -> None:
-        self.excluded.add(option.deployment.name)
-        self.last = refusal
-
-    def _give_up(self) -> Refusal:
-        """No deployment is left: why the last one was left out. Raises what no retry can mend."""
-        if self.permanent is not None:
-            raise self.permanent
-        if self.last is None:
-            return _invalid(
-                f"tier {self.call.tier!r} is not configured; known are {', '.join(self._tiers())} "
-                "and the deployments' own names"
-            )
-        return replace(self.last, attempts=self.attempts)
-
-    async def _spend(self, option: Option, reservation: Reservation) -> Outcome | None:
-        """One attempt. None: try the next deployment."""
-        if reservation.number > 1 and self.call.keep:
-            answer = await self.gateway.answered_meanwhile(self.call, reservation)
-            if answer is not None:
-                return answer
-        self.attempts += 1
-        result = await self.gateway.attempt(self.call, option, reservation)
-        if not isinstance(result, Ended):
-            return result
-        if result.cut is not None:
-            return self._after_cut(result.cut)
-        return self._after_error(option, result.error)
-
-    def _after_cut(self, cut: Cut) -> Refusal:
-        """A switch cut the call; without a switch's name a newer attempt of the same call took over."""
-        if not cut.name:
-            return _unavailable(cut.reason, self.attempts)
-        return Refusal(
-            RefusalKind.SWITCHED,
-            scope=cut.name.removeprefix("kill:"),
-            detail=f"{cut.name} is set: {cut.reason}; the call in flight was cut",
-            attempts=self.attempts,
-        )
-
-    def _after_error(self, option: Option, error: ProviderError | LeaseLapsed | None) -> Refusal | None:
-        if isinstance(error, ProviderError) and not error.retryable and not error.fallback:
-            raise error
-        self.permanent = error if isinstance(error, ProviderError) and not error.retryable else None
-        said = error.summary if isinstance(error, ProviderError) else str(error)
-        self.last = _unavailable(said, self.attempts, _retry_at(error))
-        if isinstance(error, ProviderError):
-            self.excluded.add(option.deployment.name)
-        heard = self.call.listener is not None and self.call.listener.begun
-        return None if self.attempts < self.call.max_attempts and not heard else self._give_up()
-
-    async def _refused(self, option: Option, refusal: Refusal) -> Refusal:
-        if refusal.kind in _WORTH_A_ROW and not self.call.recheck:
-            opened = self.gateway.ask(
-                self.call, option, self.queued_ms, used=self.used, downgrade=False
-            ).opened
-            with contextlib.suppress(StateUnavailable):
-                await self.gateway.authority.refuse(opened, refusal)
-        return replace(refusal, attempts=self.attempts)
-
-    async def _await_other(self) -> Completion | None:
-        """Another attempt of this call is alive: its answer, or None once it is worth asking again."""
-        await asyncio.sleep(_IN_FLIGHT_POLL_SECONDS)
-        stored = await self.gateway.store.answers.load(self.call.key)
-        return None if stored is None else await self.gateway.replayed(stored)
-
-
 def _left(reservation: Reservation, settlement: Settlement) -> BudgetLeft | None:
     """What is left when an attempt is paid: what was held for it beyond its price is free again."""
     left = reservation.left
@@ -548,17 +414,3 @@ def _left(reservation: Reservation, settlement: Settlement) -> BudgetLeft | None
 
 def _fits_a_header(key: str) -> bool:
     return len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()
-
-
-def _retry_at(error: ProviderError | LeaseLapsed | None) -> int:
-    seconds = error.retry_after_seconds if isinstance(error, ProviderError) else None
-    delay_ms = _RETRY_DELAY_MS if seconds is None else int(seconds * 1000)
-    return time.time_ns() // 1_000_000 + delay_ms
-
-
-def _unavailable(detail: str, attempts: int, retry_at_ms: int | None = None) -> Refusal:
-    return Refusal(RefusalKind.UNAVAILABLE, detail=detail, retry_at_ms=retry_at_ms, attempts=attempts)
-
-
-def _invalid(detail: str) -> Refusal:
-    return Refusal(RefusalKind.INVALID, detail=detail)

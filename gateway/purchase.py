@@ -1,0 +1,177 @@
+"""The search for a deployment that may and does answer: attempt after attempt, each with its own hold."""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from gateway.attempt import Ended, Option
+from gateway.calls import Call, Completion, Outcome, Request
+from gateway.errors import StateUnavailable
+from gateway.leases import LeaseLapsed
+from gateway.policy import fallback, routing
+from gateway.policy.budgets import next_cheaper
+from gateway.policy.refusals import Refusal, RefusalKind
+from gateway.providers.errors import ProviderError
+from gateway.state.values import Reservation
+from gateway.state.watcher import Cut
+
+if TYPE_CHECKING:
+    from gateway.gateway import Gateway
+
+_IN_FLIGHT_POLL_SECONDS = 0.1
+_RETRY_DELAY_MS = 1_000
+_WORTH_A_ROW = frozenset(RefusalKind) - {
+    RefusalKind.CONTENDED,
+    RefusalKind.IN_FLIGHT,
+    RefusalKind.PRESSURE,
+    RefusalKind.RATE_LIMITED,  # counted by the minute, see gateway.violations
+    RefusalKind.UNAVAILABLE,
+}
+
+
+@dataclass
+class Purchase:
+    """The search for a deployment that may and does answer one call."""
+
+    gateway: "Gateway"
+    call: Call
+    request: Request
+    used: int
+    queued_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    attempts: int = 0
+    excluded: set[str] = field(default_factory=set)
+    last: Refusal | None = None
+    permanent: ProviderError | None = None
+
+    async def run(self) -> Outcome:
+        """Try deployments in the tier's order until one answers or the caller has to wait.
+
+        Raises ProviderError for what no retry can mend.
+        """
+        tier, downgrade = await self.gateway.tier_of(self.call), self.call.downgrade
+        while True:
+            option = self._next_option(tier)
+            if option is None:
+                cheaper = next_cheaper(self._tiers(), tier)
+                if self.last is None or not fallback.is_soft(self.last) or cheaper is None:
+                    return self._give_up()
+                tier = cheaper
+                continue
+            answer = await self.gateway.authority.admit(
+                self.gateway.ask(self.call, option, self.queued_ms, used=self.used, downgrade=downgrade)
+            )
+            if isinstance(answer, Reservation):
+                outcome = await self._spend(option, answer)
+                if outcome is not None:
+                    return outcome
+                continue
+            match fallback.after_refusal(answer, tier, self._tiers()):
+                case fallback.TakeTier(name):
+                    tier, downgrade = name, downgrade and answer.kind is not RefusalKind.PRESSURE
+                case fallback.Skip():
+                    self._skip(option, answer)
+                case fallback.Wait():
+                    stored = await self._await_other()
+                    if stored is not None:
+                        return stored
+                case fallback.Return():
+                    return await self._refused(option, answer)
+
+    def _tiers(self) -> tuple[str, ...]:
+        return tuple(tier.name for tier in self.gateway.config.tiers)
+
+    def _next_option(self, tier: str) -> Option | None:
+        config = self.gateway.config
+        for name in routing.candidates(tier, config.tiers, config.deployments, config.aliases):
+            if name in self.excluded:
+                continue
+            option = self.gateway.option(self.call, self.request, tier, name)
+            if isinstance(option, Option):
+                return option
+            self.excluded.add(name)
+            self.last = self.last or option
+        return None
+
+    def _skip(self, option: Option, refusal: Refusal) -> None:
+        self.excluded.add(option.deployment.name)
+        self.last = refusal
+
+    def _give_up(self) -> Refusal:
+        """No deployment is left: why the last one was left out. Raises what no retry can mend."""
+        if self.permanent is not None:
+            raise self.permanent
+        if self.last is None:
+            return invalid(
+                f"tier {self.call.tier!r} is not configured; known are {', '.join(self._tiers())} "
+                "and the deployments' own names"
+            )
+        return replace(self.last, attempts=self.attempts)
+
+    async def _spend(self, option: Option, reservation: Reservation) -> Outcome | None:
+        """One attempt. None: try the next deployment."""
+        if reservation.number > 1 and self.call.keep:
+            answer = await self.gateway.answered_meanwhile(self.call, reservation)
+            if answer is not None:
+                return answer
+        self.attempts += 1
+        result = await self.gateway.attempt(self.call, option, reservation)
+        if not isinstance(result, Ended):
+            return result
+        if result.cut is not None:
+            return self._after_cut(result.cut)
+        return self._after_error(option, result.error)
+
+    def _after_cut(self, cut: Cut) -> Refusal:
+        """A switch cut the call; without a switch's name a newer attempt of the same call took over."""
+        if not cut.name:
+            return unavailable(cut.reason, self.attempts)
+        return Refusal(
+            RefusalKind.SWITCHED,
+            scope=cut.name.removeprefix("kill:"),
+            detail=f"{cut.name} is set: {cut.reason}; the call in flight was cut",
+            attempts=self.attempts,
+        )
+
+    def _after_error(self, option: Option, error: ProviderError | LeaseLapsed | None) -> Refusal | None:
+        if isinstance(error, ProviderError) and not error.retryable and not error.fallback:
+            raise error
+        self.permanent = error if isinstance(error, ProviderError) and not error.retryable else None
+        said = error.summary if isinstance(error, ProviderError) else str(error)
+        self.last = unavailable(said, self.attempts, _retry_at(error))
+        if isinstance(error, ProviderError):
+            self.excluded.add(option.deployment.name)
+        heard = self.call.listener is not None and self.call.listener.begun
+        return None if self.attempts < self.call.max_attempts and not heard else self._give_up()
+
+    async def _refused(self, option: Option, refusal: Refusal) -> Refusal:
+        if refusal.kind in _WORTH_A_ROW and not self.call.recheck:
+            opened = self.gateway.ask(
+                self.call, option, self.queued_ms, used=self.used, downgrade=False
+            ).opened
+            with contextlib.suppress(StateUnavailable):
+                await self.gateway.authority.refuse(opened, refusal)
+        return replace(refusal, attempts=self.attempts)
+
+    async def _await_other(self) -> Completion | None:
+        """Another attempt of this call is alive: its answer, or None once it is worth asking again."""
+        await asyncio.sleep(_IN_FLIGHT_POLL_SECONDS)
+        stored = await self.gateway.store.answers.load(self.call.key)
+        return None if stored is None else await self.gateway.replayed(stored)
+
+
+def unavailable(detail: str, attempts: int, retry_at_ms: int | None = None) -> Refusal:
+    """Nobody can answer now."""
+    return Refusal(RefusalKind.UNAVAILABLE, detail=detail, retry_at_ms=retry_at_ms, attempts=attempts)
+
+
+def invalid(detail: str) -> Refusal:
+    """The request itself cannot be done."""
+    return Refusal(RefusalKind.INVALID, detail=detail)
+
+
+def _retry_at(error: ProviderError | LeaseLapsed | None) -> int:
+    seconds = error.retry_after_seconds if isinstance(error, ProviderError) else None
+    delay_ms = _RETRY_DELAY_MS if seconds is None else int(seconds * 1000)
+    return time.time_ns() // 1_000_000 + delay_ms
