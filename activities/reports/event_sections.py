@@ -48,8 +48,8 @@ def _runs(
     if not runs:
         return None
     columns = (
-        Column("Run", width=18), Column("Agent", minor=True, brief=True), Column("End", brief=True), Column("Why"),
-        Column("Cost", right=True), Column("At", right=True, minor=True),
+        Column("Run", width=18), Column("Agent", minor=True, brief=True), Column("End", brief=True),
+        Column("Why"), Column("Cost", right=True), Column("At", right=True, minor=True),
     )  # fmt: skip
     rows = [
         [

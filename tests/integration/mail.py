@@ -59,7 +59,7 @@ class MailServer:
         mail = message_from_bytes(content, policy=policy.default)
         assert isinstance(mail, EmailMessage)
         encrypted = server.transport is not None and server.transport.get_extra_info("sslcontext") is not None
-        user = session.auth_data.login.decode() if session.authenticated else ""
+        user = bytes(getattr(session.auth_data, "login", b"")).decode()
         self.taken.append(Taken(str(envelope.mail_from), tuple(envelope.rcpt_tos), mail, encrypted, user))
         return "250 OK"
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -85,7 +86,7 @@ async def in_doubt(books: Books, call_key: str, *, asked: int = 1000, estimate: 
 
 
 async def fix(books: Books, invoice: Invoice | None, **options: float) -> Report:
-    values: dict[str, float] = {"min_age_seconds": 0, **options}
+    values: dict[str, Any] = {"min_age_seconds": 0, **options}
     return await resolve(books.authority, books.store, invoice, **values)
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from gateway.attempt import Ended, Option, Sender
-from gateway.calls import Message, ModelRequest, Text
+from gateway.calls import Message, ModelRequest, Text, WireRequest
 from gateway.config import Deployment, FamilyName, Provider
 from gateway.leases import LeaseKeeper
 from gateway.policy.pricing import Card, Price, Rates
@@ -31,6 +31,9 @@ class Wire:
         self._sends = sends
 
     def encode(self, request: ModelRequest, deployment: Deployment, max_output_tokens: int) -> bytes:
+        return b"{}"
+
+    def pass_on(self, request: WireRequest, deployment: Deployment, max_output_tokens: int) -> bytes:
         return b"{}"
 
     async def send(
