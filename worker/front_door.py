@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -15,9 +15,10 @@ from gateway.agents import Agent
 from gateway.errors import ConfigurationError
 from gateway.http.app import build_app
 from gateway.http.endpoint import KeyHolder, Limits
-from gateway.keys import ANONYMOUS, KeyRing, Principal, token_secrets
+from gateway.keys import KeyRing, Principal
 from gateway.tokens import prefix_of
 from worker.config import Config
+from worker.keys import open_key_ring
 from worker.listening import listening
 from worker.settings import Settings
 from worker.upkeep import metrics, switch_names, upkeep
@@ -77,10 +78,7 @@ async def front_door(
         raise ConfigurationError(
             f"{place.host} can be reached by others: an open front door is for loopback only"
         )
-    configured = settings.key_secret.get_secret_value() if settings.key_secret else ""
-    tiers = parts.gateway.config.rate_limits.anonymous
-    anonymous = None if tiers is None else replace(ANONYMOUS, tiers=tiers)
-    ring = KeyRing(parts.store.keys, await token_secrets(parts.store.keys, configured), anonymous=anonymous)
+    ring = await open_key_ring(parts.store, settings, parts.gateway.config.rate_limits)
     keys: KeyHolder = _OpenKeys(ring) if place.is_open else ring
     limits = Limits(upgrade_url=settings.upgrade_url)
     app = build_app(parts.gateway, keys, agents=agents, limits=limits)
