@@ -33,6 +33,7 @@ from gateway.calls import (
     WireRequest,
 )
 from gateway.config import Deployment, FamilyName, GatewayConfig
+from gateway.counting import TokenCounter
 from gateway.errors import StateUnavailable, StoreUnavailable
 from gateway.events import Opened
 from gateway.leases import LeaseKeeper
@@ -93,6 +94,7 @@ class Gateway:
         self._sender = Sender(http, self.watcher, self._leases)
         self.booker = Booker(authority, store)
         self._violations = ViolationLog(store, process_id)
+        self.counter = TokenCounter(config, authority, http)
         self._breakers = BreakerReports(authority, metrics, off=not config.breaker.failures)
         self._bookings: set[asyncio.Task[Any]] = set()
 

@@ -13,7 +13,7 @@ from gateway.config import FamilyName
 from gateway.errors import StoreUnavailable
 from gateway.gateway import Gateway
 from gateway.http import problems
-from gateway.http.endpoint import Door, KeyHolder, Limits, ModelEndpoint, headers_of
+from gateway.http.endpoint import CountEndpoint, Door, KeyHolder, Limits, ModelEndpoint, headers_of
 from gateway.http.fields import BadRequest
 from gateway.http.models import Models
 from gateway.http.wires import ANTHROPIC, OPENAI
@@ -33,6 +33,7 @@ def build_app(
     return Starlette(
         routes=[
             *(Route(w.path, ModelEndpoint(door, w), methods=["POST"]) for w in (OPENAI, ANTHROPIC)),
+            Route("/v1/messages/count_tokens", CountEndpoint(door, ANTHROPIC), methods=["POST"]),
             Route("/v1/models", lists.everything),
             Route("/v1/models/{name:path}", lists.one),
         ],

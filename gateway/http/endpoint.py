@@ -105,24 +105,10 @@ class ModelEndpoint:
             await reply.fail(problems.internal())
 
     async def _answer(self, scope: Scope, receive: Receive, reply: Reply) -> None:
-        headers = headers_of(scope)
-        principal = await self._door.principal(headers, scope)
-        body = await read_body(receive, headers, self._door.limits.body_bytes)
-        document = read_document(body)
-        request = self._wire.read(document, headers)
-        model = self._door.models.resolve(text(document, "model"), principal)
-        caller = await identify(
-            principal,
-            said_by(headers),
-            request.end_user,
-            endpoint=self._wire.path,
-            address=address_of(scope),
-            agents=self._door.agents,
-            store=self._door.gateway.store,
-        )
-        call = self._call(
-            caller, request, model, _idempotency_key(headers, principal), _digest(scope, body), reply
-        )
+        came = await self._came(scope, receive)
+        headers, principal = headers_of(scope), came.principal
+        idempotency_key = _idempotency_key(headers, principal)
+        call = self._call(came, idempotency_key, _digest(scope, came.body), reply)
         outcome = await self._completed(call, receive)
         if isinstance(outcome, Refusal):
             await reply.fail(problems.of_refusal(outcome, _now_ms(), self._door.limits.upgrade_url))
@@ -136,16 +122,28 @@ class ModelEndpoint:
         else:
             await reply.finish(outcome)
 
-    def _call(
-        self,
-        caller: Caller,
-        request: ClientRequest,
-        model: str,
-        idempotency_key: str,
-        digest: str,
-        reply: Reply,
-    ) -> Call:
+    async def _came(self, scope: Scope, receive: Receive) -> "_Came":
+        """Who asks for what of which model. Raises BadRequest, Unauthorized, StoreUnavailable, ClientGone."""
+        headers = headers_of(scope)
+        principal = await self._door.principal(headers, scope)
+        body = await read_body(receive, headers, self._door.limits.body_bytes)
+        document = read_document(body)
+        request = self._wire.read(document, headers)
+        model = self._door.models.resolve(text(document, "model"), principal)
+        caller = await identify(
+            principal,
+            said_by(headers),
+            request.end_user,
+            endpoint=str(scope["path"]),
+            address=address_of(scope),
+            agents=self._door.agents,
+            store=self._door.gateway.store,
+        )
+        return _Came(principal, caller, request, model, body)
+
+    def _call(self, came: "_Came", idempotency_key: str, digest: str, reply: Reply) -> Call:
         """The call as the gateway takes it; what the client leaves open is the agent's to say."""
+        caller, request = came.caller, came.request
         key = f"http:{caller.key_id}:{idempotency_key or uuid.uuid4().hex}"
         keep = bool(idempotency_key)
         reply.asked(request, key, keep=keep)
@@ -156,7 +154,7 @@ class ModelEndpoint:
             key=key,
             caller=caller,
             request=wire,
-            tier=model,
+            tier=came.model,
             agent_daily_budget_nano_usd=agent.daily_budget_nano_usd if agent is not None else None,
             cost_aware=agent.cost_aware if agent is not None else False,
             retried=keep,
@@ -181,6 +179,29 @@ class ModelEndpoint:
             gone.cancel()
             calling.cancel()
             await asyncio.gather(calling, gone, return_exceptions=True)
+
+
+class CountEndpoint(ModelEndpoint):
+    """POST of a request whose tokens are to be counted, and not bought."""
+
+    async def _answer(self, scope: Scope, receive: Receive, reply: Reply) -> None:
+        came = await self._came(scope, receive)
+        counted = await self._door.gateway.counter.count(came.caller, came.request.wire(), came.model)
+        if isinstance(counted, Refusal):
+            await reply.fail(problems.of_refusal(counted, _now_ms()))
+        else:
+            await reply.tell(counted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """A request as far as it is understood. model: the tier or deployment that it asks for."""
+
+    principal: Principal
+    caller: Caller
+    request: ClientRequest
+    model: str
+    body: bytes
 
 
 def headers_of(scope: Scope) -> dict[str, str]:

@@ -103,6 +103,11 @@ class Reply:
         await self._start(200, _STREAM if self._streamed else _JSON, headers)
         await self._body(body, more=False)
 
+    async def tell(self, document: bytes) -> None:
+        """A document that is not the answer of a call."""
+        await self._start(200, _JSON, {"content-length": str(len(document))})
+        await self._body(document, more=False)
+
     async def fail(self, problem: Problem) -> None:
         """Why there is no answer; in a stream that has begun, its last event."""
         if self._begun:

@@ -22,7 +22,7 @@ from gateway.config import Deployment, FamilyName, Provider
 from gateway.listening import Delta, ReasoningDelta, TextDelta, ToolBegun, ToolDelta
 from gateway.providers.answers import Progress, ProviderAnswer
 from gateway.providers.errors import ErrorKind, ProviderError, from_stream
-from gateway.providers.exchange import Hearing, exchange, now_ms
+from gateway.providers.exchange import Hearing, asked, exchange, now_ms
 from gateway.providers.http import Http
 from gateway.providers.sse import SseEvent
 from gateway.providers.usage import anthropic_usage
@@ -110,6 +110,23 @@ class AnthropicMessages:
             )
 
         return await http.keys.using(provider, progress, send)
+
+
+async def count_tokens(
+    http: Http, provider: Provider, deployment: Deployment, request: WireRequest, *, timeout_seconds: float
+) -> bytes:
+    """Have the provider count a request's tokens; its answer as it came. Raises ProviderError."""
+    body = dumps({**request.document, "model": deployment.model})
+    version = {} if "anthropic-version" in request.headers else {"anthropic-version": _VERSION}
+    progress = Progress()
+
+    async def send(key: str) -> bytes:
+        headers = {**version, **request.headers, **({"x-api-key": key} if key else {})}
+        return await asked(
+            http, provider, "/v1/messages/count_tokens", body, headers, timeout_seconds=timeout_seconds
+        )
+
+    return await http.keys.using(provider, progress, send)
 
 
 @dataclass(slots=True)

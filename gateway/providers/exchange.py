@@ -88,6 +88,30 @@ async def exchange(
         raise translate(error, provider.name, progress) from error
 
 
+async def asked(
+    http: Http,
+    provider: Provider,
+    path: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    timeout_seconds: float,
+) -> bytes:
+    """Ask a question that buys nothing; the answer's body. Raises ProviderError."""
+    progress = Progress()
+    try:
+        async with (
+            asyncio.timeout(timeout_seconds),
+            http.post(provider, path, body, headers, progress=progress, before_send=lambda: None) as response,
+        ):
+            said = await _body(response, _MAX_JSON_BYTES)
+            if not 200 <= response.status < 300:
+                raise from_answer(provider.name, response.status, response.headers, said)
+            return said
+    except TRANSPORT_ERRORS as error:
+        raise translate(error, provider.name, progress) from error
+
+
 def now_ms() -> int:
     """Unix milliseconds."""
     return time.time_ns() // 1_000_000

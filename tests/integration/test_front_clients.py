@@ -4,6 +4,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anthropic
+import openai
 import pytest
 
 from tests.integration.front import Front, in_thread, open_front
@@ -132,9 +134,6 @@ async def test_an_anthropic_client_streams_tools_from_any_model(front: Front, mo
 
 
 async def test_synchronous_clients_work_alike(front: Front) -> None:
-    import anthropic
-    import openai
-
     chat = openai.OpenAI(base_url=f"{front.url}/v1", api_key="curb", max_retries=0)
     messages = anthropic.Anthropic(base_url=front.url, api_key="curb", max_retries=0)
     try:
@@ -159,3 +158,33 @@ async def test_models_are_listed_in_the_clients_own_shape(front: Front) -> None:
     assert listed == told
     assert {"balanced", "frontier", f"openai/{OPENAI_MODEL}"} <= set(listed)
     assert (await front.openai.models.retrieve("balanced")).owned_by == "curb"
+
+
+async def test_tokens_are_counted_for_free_and_as_they_are_billed(front: Front) -> None:
+    rows = len(front.world.simulator.invoice())
+    asked: Any = {"model": "frontier", "messages": HELLO, "system": "Be brief.", "tools": [TOOL]}
+
+    counted = await front.anthropic.messages.count_tokens(**asked)
+
+    assert len(front.world.simulator.invoice()) == rows
+    bought = await front.anthropic.messages.create(**asked, max_tokens=50)
+    assert counted.input_tokens == bought.usage.input_tokens > 0
+    await front.booked()
+
+
+async def test_tokens_are_not_counted_by_models_that_cannot_or_while_a_switch_is_set(front: Front) -> None:
+    with pytest.raises(anthropic.BadRequestError, match="only Anthropic's deployments count tokens"):
+        await front.anthropic.messages.count_tokens(model="balanced", messages=HELLO)
+    await front.world.parts.authority.set_switch("kill:provider:anthropic", "manual:test:off")
+    try:
+        with pytest.raises(anthropic.PermissionDeniedError, match="manual:test:off"):
+            await front.anthropic.messages.count_tokens(model="frontier", messages=HELLO)
+    finally:
+        await front.world.parts.authority.clear_switch("kill:provider:anthropic")
+
+
+async def test_a_count_that_the_provider_refuses_is_told_in_its_words(front: Front) -> None:
+    with pytest.raises(anthropic.BadRequestError, match="first message must use the user role"):
+        await front.anthropic.messages.count_tokens(
+            model="frontier", messages=[{"role": "assistant", "content": "x"}]
+        )

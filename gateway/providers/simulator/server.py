@@ -66,6 +66,7 @@ OPENAI = Dialect("openai", read_openai, OpenAIWire, wire_openai.error_body, 503,
 ANTHROPIC = Dialect(
     "anthropic", read_anthropic, AnthropicWire, wire_anthropic.error_body, 529, wire_anthropic.model_list
 )
+COUNTING = replace(ANTHROPIC, read=lambda body: read_anthropic({"max_tokens": 1, **body}))
 
 
 class Refused(Exception):
@@ -93,6 +94,7 @@ class Simulator:
         app = web.Application(client_max_size=_MAX_BODY_BYTES)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/messages", self._messages)
+        app.router.add_post("/v1/messages/count_tokens", self._count)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/invoice", self._show_invoice)
         app.router.add_get("/health", self._health)
@@ -104,6 +106,16 @@ class Simulator:
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, ANTHROPIC)
+
+    async def _count(self, request: web.Request) -> web.Response:
+        """How many tokens a request has: free, and on nobody's invoice."""
+        try:
+            asked, behaviour, _ = self._checked(await request.read(), COUNTING)
+            self._refuse_if_told(request, asked, behaviour, ANTHROPIC)
+        except Refused as refused:
+            body = ANTHROPIC.error_body(refused.status, refused.code, str(refused))
+            return web.json_response(body, status=refused.status)
+        return web.json_response({"input_tokens": asked.prompt_tokens})
 
     async def _models(self, request: web.Request) -> web.Response:
         """Both families ask at the same path; Anthropic's clients say which version they speak."""
