@@ -123,12 +123,14 @@ class _Patience:
     def __init__(self, in_all_seconds: float, silence_seconds: float | None) -> None:
         now = asyncio.get_running_loop().time()
         self._end = now + in_all_seconds
-        self._silence = silence_seconds if silence_seconds is not None else in_all_seconds
-        self.limit = asyncio.timeout_at(min(self._end, now + self._silence))
+        self._silence = silence_seconds
+        first = self._end if silence_seconds is None else min(self._end, now + silence_seconds)
+        self.limit = asyncio.timeout_at(first)
 
     def heard(self) -> None:
         """Something came: the silence begins anew."""
-        self.limit.reschedule(min(self._end, asyncio.get_running_loop().time() + self._silence))
+        if self._silence is not None:
+            self.limit.reschedule(min(self._end, asyncio.get_running_loop().time() + self._silence))
 
 
 async def _read(

@@ -1,8 +1,10 @@
 """The front door as a user has it: open beside `curb dev`, and for keys only as `curb gateway`."""
 
+import contextlib
 import signal
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -79,18 +81,32 @@ def test_a_gateway_that_closes_tells_who_still_listens_and_books_what_was_bought
     heard = ""
 
     body = {**ASKED, "model": model, "stream": True, "max_tokens": 900}
-    headers = {"x-api-key": token}
-    with httpx.stream("POST", f"{closing.url}/v1/chat/completions", json=body, headers=headers) as answer:
-        for piece in answer.iter_text():
-            if not heard:
-                closing.close()
-            heard += piece
+    for piece in pieces(closing.url, token, body):
+        if not heard:
+            closing.close()
+        heard += piece
     said = closing.ended()
 
     assert "this server is closing" in heard
     assert "Traceback" not in said
-    curb.until(lambda: str(curb("ledger", "verify", "--json").json), lambda shown: "in_doubt" in shown)
-    assert curb("ledger", "resolve", "--min-age", "0s").status == 0
+    resolved(curb)
+
+
+def test_a_gateway_that_is_killed_leaves_nothing_unbooked(curb: Curb) -> None:
+    token = curb.json("keys", "create", "killed-test", "--agent", "victim")["token"]
+    killed = Gateway(curb)
+    body = {**ASKED, "model": "openai/gpt-5-mini@say-400+slow-stream-40", "stream": True, "max_tokens": 900}
+
+    with contextlib.suppress(httpx.RemoteProtocolError):
+        for _ in pieces(killed.url, token, body):
+            killed.process.kill()
+    assert killed.process.wait(30) == -signal.SIGKILL
+    assert killed.process.stderr is not None
+    killed.process.stderr.close()
+
+    # Its lease lapses, then its money is in doubt, and the provider's invoice says what it was.
+    resolved(curb)
+    spent_on(curb, "agent", "victim")
 
 
 def test_a_port_that_is_taken_is_said(curb: Curb, gateway: str) -> None:
@@ -100,6 +116,18 @@ def test_a_port_that_is_taken_is_said(curb: Curb, gateway: str) -> None:
 
     assert done.status == 2
     assert f"port {port} of 127.0.0.1" in done.err
+
+
+def pieces(url: str, token: str, body: dict[str, Any]) -> Iterator[str]:
+    """A stream as it comes."""
+    headers = {"x-api-key": token}
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=headers) as answer:
+        yield from answer.iter_text()
+
+
+def resolved(curb: Curb) -> None:
+    """Wait until everything is booked as the provider bills it."""
+    curb.until(lambda: curb("ledger", "resolve", "--min-age", "0s"), lambda done: done.status == 0)
 
 
 def spent_on(curb: Curb, dimension: str, name: str) -> None:
