@@ -233,4 +233,4 @@ def _more(total: int, shown: int) -> str:
 
 
 def _rest(there: int, shown: int) -> str:
-    return f"{counted(there - shown, 'line')} more in `curb report --format csv`." if there > shown else ""
+    return f"{counted(there - shown, 'line')} more in the report as CSV." if there > shown else ""

@@ -165,7 +165,7 @@ def results(report: ReportDocument, amounts: Amounts) -> Section | None:
         note += " Value is what was entered for each completed task; the result is value minus cost."
     rows = [_work_row(each, each.agent or NOBODY, valued, amounts) for each in report.work]
     total = _work_row(report.work_total, "Total", valued, amounts)
-    after = "" if valued else "To see what agents earn, enter `value_per_task` for them in curb.yaml."
+    after = "" if valued else "To see what agents earn, enter value_per_task for them in curb.yaml."
     return Section("What it brought", note, Table(columns, rows, total), after=after)
 
 

@@ -26,7 +26,7 @@ _BADGES = {
     "so_far": "So far: the period is not over",
 }
 _FOOTNOTE = (
-    "Amounts are rounded for reading; the table that comes with this report (and `curb report --format csv`) "
+    "Amounts are rounded for reading; the CSV of this report (attached, or by curb report with --format csv) "
     "has them exact."
 )
 

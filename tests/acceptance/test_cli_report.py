@@ -53,7 +53,9 @@ def test_a_report_is_printed_in_every_form_and_into_files(curb: Curb) -> None:
     assert html.startswith("<!DOCTYPE html>")
     assert "/namespaces/default/workflows/" in html or "Runs that were ended" not in html
     rows = list(csv.DictReader(io.StringIO(table.out)))
-    assert [row["value"] for row in rows if row["metric"] == "kind"] == ["weekly"]
+    assert [row["value"] for row in rows if (row["section"], row["metric"]) == ("report", "kind")] == [
+        "weekly"
+    ]
     assert "## Spend by day" in text.out
 
 

@@ -23,9 +23,11 @@ def print_alerts(
     rows = output.table("id", "severity", "status", "what", "seen", "last", "told", wrap=("what", "told"))
     for alert in alerts:
         silenced = quiet.get(alert.id)
-        status = f"{alert.status}, silenced" if silenced else alert.status
+        status: str = alert.status
         if alert.status == "acknowledged":
             status += f" by {alert.acknowledged_by}"
+        if silenced:
+            status += ", silenced"
         what = Text(alert.title)
         for extra in (alert.action, alert.note):
             what.append(f"\n{extra}" if extra else "", style="dim")

@@ -186,6 +186,8 @@ def _print_findings(findings: "list[Finding]", *, healthy: bool) -> None:
         remedy = f"\n→ {each.remedy}" if each.remedy and each.status != "ok" else ""
         rows.add_row(Text(mark, style=colour), each.name, Text(each.detail).append(remedy, style="dim"))
     output.console().print(rows)
+    warned = sum(each.status == "warning" for each in findings)
+    told = f"; see what is marked ! ({warned})" if warned else ""
     output.console().print(
-        "[green]nothing is missing[/green]" if healthy else "[red]something is missing[/red]"
+        f"[green]nothing is missing[/green]{told}" if healthy else "[red]something is missing[/red]"
     )

@@ -30,7 +30,7 @@ def report(
         typer.Option(
             "--date",
             metavar="DATE",
-            help="A day in the period: YYYY-MM-DD, today. Default: the last one over.",
+            help="A day in the period: YYYY-MM-DD, today, yesterday. Default: the last one over.",
         ),
     ] = "",
     format: Annotated[
@@ -45,7 +45,7 @@ def report(
     """Print the cost report of a day or a week.
 
     A stored report is printed as it was made. One that is due is made and stored; of a period that is
-    not over you see how it looks so far, and nothing is stored.
+    not over you see how it looks so far, and nothing is stored; after --close, the report of that.
     """
     wanted = _format(format, output, as_json=json)
     if close and (kind != "daily" or day not in ("", "today")):

@@ -101,24 +101,38 @@ async def _list(*, as_json: bool) -> None:
     if as_json:
         output.print_json({"schedules": [_row(office.house, each) for each in found]})
         return
-    rows = output.table("schedule", "when", "next", "last", "", wrap=("schedule", "when"))
+    rows = output.table("schedule", "when", "next", "last", "", wrap=("when",))
     for each in found:
-        rows.add_row(
-            *_what(each), output.clock(each.next_at), output.clock(each.last_at), _end(office.house, each)
-        )
+        times = output.clock(each.next_at), output.clock(each.last_at)
+        rows.add_row(_name(each), each.words, *times, _end(office.house, each))
     output.console().print(rows)
+    _print_notes(found)
     if any(each.state in ("missing", "changed", "off") for each in found):
         output.say("some are not as curb.yaml wants them: `curb schedules apply`")
 
 
-def _what(each: "Listed") -> "tuple[Text, str]":
+def _print_notes(found: "Sequence[Listed]") -> None:
+    """What each does, or why it is paused; below the times, which its length would push apart."""
+    from worker.cli import output
+
+    noted = [each for each in found if each.note]
+    if not noted:
+        return
+    rows = output.table("schedule", "note", wrap=("note",))
+    for each in noted:
+        rows.add_row(each.name, each.note, style="dim")
+    output.console().print()
+    output.console().print(rows)
+
+
+def _name(each: "Listed") -> "Text":
     from rich.text import Text
 
     said = {"applied": "", "foreign": " · not curb's, left alone"}.get(each.state, f" · {each.state}")
     name = Text(each.name, style="bold").append(said, style="red")
     if each.paused:
         name.append(" · paused", style="yellow")
-    return name.append(f"\n{each.note}", style="dim"), each.words
+    return name
 
 
 def _end(known: "House", each: "Listed") -> "Text":

@@ -206,7 +206,8 @@ def print_end(ended: Progress, answer: str) -> None:
     from worker.cli.output import say
 
     reason = f" ({ended.reason})" if ended.reason else ""
-    say(f"{ended.status}{reason} after {ended.steps} steps, {dollars(ended.cost_nano_usd)}")
+    steps = f"{ended.steps} step" if ended.steps == 1 else f"{ended.steps} steps"
+    say(f"{ended.status}{reason} after {steps}, {dollars(ended.cost_nano_usd)}")
     if ended.in_doubt_nano_usd:
         say(f"  and up to {dollars(ended.in_doubt_nano_usd)} in doubt until `curb ledger resolve`")
     if answer and ended.status == "completed":
@@ -238,6 +239,8 @@ def print_run(document: Document) -> None:
 
 
 def _head(document: Document) -> Text:
+    from gateway.policy.money import usd
+
     text = Text(f"{document['id']}  ", style="bold").append_text(status_text(document["status"]))
     if document["reason"]:
         text.append(f" ({document['reason']})", style="not bold")
@@ -245,15 +248,14 @@ def _head(document: Document) -> Text:
     line = f"\nagent   {document['agent']} ({document['mode']}) · step {document['steps']}{of}"
     people = [f"{name} {document[name]}" for name in ("team", "user", "session") if document[name]]
     text.append(" · ".join([line, *people]), style="not bold default")
-    text.append(f"\nspent   ${document['cost_usd']}", style="not bold default")
+    used = usd(document["cost_usd"])
+    text.append(f"\nspent   {dollars(used)}", style="not bold default")
     if document["budget_usd"] is not None:
-        from gateway.policy.money import usd
-
-        used, limit = usd(document["cost_usd"]), usd(document["budget_usd"])
-        text.append(f" of ${document['budget_usd']} ", style="not bold default").append_text(bar(used, limit))
+        limit = usd(document["budget_usd"])
+        text.append(f" of {dollars(limit)} ", style="not bold default").append_text(bar(used, limit))
     for name, words in (("held_usd", "held"), ("in_doubt_usd", "in doubt")):
         if document[name] != "0":
-            text.append(f" · {words} ${document[name]}", style="not bold yellow")
+            text.append(f" · {words} {dollars(usd(document[name]))}", style="not bold yellow")
     return text
 
 

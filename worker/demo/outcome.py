@@ -1,6 +1,8 @@
 """How the demo came out: for programs, and as people read it."""
 
 import shlex
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,14 +82,15 @@ def tell(outcome: Outcome, directory: Path, config: Path, *, keep: bool) -> None
     out.print(f"The day's cost report, for a browser: {_short(outcome.cost_report)}", markup=False)
     if not keep:
         places = {"CURB_DATA_DIR": directory, "CURB_CONFIG": config}
+        curb = "curb" if shutil.which("curb") else _short(Path(sys.argv[0]).absolute())
         flag = "" if outcome.report.invoice_nano_usd is not None else " --live"
         last = next(reversed(outcome.endings), "RUN")
         out.print("The servers are stopped now. This brings them back, with all of it in them:")
         out.print("  export " + " ".join(f"{n}={_short(path)}" for n, path in places.items()), markup=False)
-        out.print(f"  curb dev{flag}", markup=False)
+        out.print(f"  {curb} dev{flag}", markup=False)
         out.print("and in another terminal, after the same export:", markup=False)
-        out.print(f"  curb show {last}", markup=False)
-        out.print("  curb alerts list --all", markup=False)
+        out.print(f"  {curb} show {last}", markup=False)
+        out.print(f"  {curb} alerts list --all", markup=False)
 
 
 def _runs_table(outcome: Outcome) -> Table:
