@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ async def serve_front_door(
         metrics(settings, parts),
         front_door(place, parts, config.agents, settings) as url,
     ):
+        _spare_the_collector()
         log.info("front door open", url=url, process_id=parts.process_id)
         if on_ready is not None:
             on_ready(url)
@@ -87,6 +89,12 @@ async def front_door(
             yield url
     finally:
         await ring.close()
+
+
+def _spare_the_collector() -> None:
+    """What is there at the start stays: looking through it again and again stops everybody for 0.15 s."""
+    gc.collect()
+    gc.freeze()
 
 
 class _OpenKeys:
