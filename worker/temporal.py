@@ -72,69 +72,78 @@ def build_workers(
 ) -> list[Worker]:
     """One worker per role; `workflows` and `activities` are the user's own, served beside AgentRun."""
     grace = timedelta(seconds=graceful_seconds)
-    workers: list[Worker] = []
-    if "runs" in roles:
-        runs = RunActivities(dependencies)
-        workers.append(
-            Worker(
-                client,
-                task_queue=RUNS,
-                workflows=[AgentRun, *workflows],
-                activities=[
-                    runs.open_run,
-                    runs.open_child,
-                    runs.say,
-                    runs.escalate,
-                    runs.top_up,
-                    runs.end_run,
-                    *activities,
-                ],
-                workflow_runner=sandbox(),
-                graceful_shutdown_timeout=grace,
-                sticky_queue_schedule_to_start_timeout=_STICKY,
-                workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="curb-workflow"),
-            )
-        )
-    if "gateway" in roles:
-        workers.append(
-            Worker(
-                client,
-                task_queue=GATEWAY,
-                activities=[LlmActivities(dependencies).call_model],
-                max_concurrent_activities=max_concurrent_calls,
-                max_heartbeat_throttle_interval=_HEARTBEATS,
-                default_heartbeat_throttle_interval=_HEARTBEATS,
-                graceful_shutdown_timeout=grace,
-            )
-        )
-    if "tools" in roles:
-        tools = ToolActivities(dependencies)
-        workers.append(
-            Worker(
-                client,
-                task_queue=TOOLS,
-                activities=[tools.run_tool, tools.answer_tool],
-                max_heartbeat_throttle_interval=_HEARTBEATS,
-                default_heartbeat_throttle_interval=_HEARTBEATS,
-                graceful_shutdown_timeout=grace,
-            )
-        )
-    if "supervision" in roles and watch.WORKFLOWS:
-        workers.append(
-            Worker(
-                client,
-                task_queue=SUPERVISION,
-                workflows=watch.WORKFLOWS,
-                activities=watch.activities(dependencies, supervision),
-                workflow_runner=sandbox(),
-                sticky_queue_schedule_to_start_timeout=_STICKY,
-                max_heartbeat_throttle_interval=_HEARTBEATS,
-                default_heartbeat_throttle_interval=_HEARTBEATS,
-                graceful_shutdown_timeout=grace,
-                workflow_task_executor=ThreadPoolExecutor(2, thread_name_prefix="curb-supervision"),
-            )
-        )
-    return workers
+    makers: dict[str, Callable[[], Worker]] = {
+        "runs": lambda: _runs(client, RunActivities(dependencies), workflows, activities, grace),
+        "gateway": lambda: _gateway(client, LlmActivities(dependencies), max_concurrent_calls, grace),
+        "tools": lambda: _tools(client, ToolActivities(dependencies), grace),
+        "supervision": lambda: _supervision(client, watch.activities(dependencies, supervision), grace),
+    }
+    return [make() for role, make in makers.items() if role in roles]
+
+
+def _runs(
+    client: Client,
+    runs: RunActivities,
+    workflows: Sequence[type],
+    activities: Sequence[Callable[..., Any]],
+    grace: timedelta,
+) -> Worker:
+    return Worker(
+        client,
+        task_queue=RUNS,
+        workflows=[AgentRun, *workflows],
+        activities=[
+            runs.open_run,
+            runs.open_child,
+            runs.say,
+            runs.escalate,
+            runs.top_up,
+            runs.end_run,
+            *activities,
+        ],
+        workflow_runner=sandbox(),
+        graceful_shutdown_timeout=grace,
+        sticky_queue_schedule_to_start_timeout=_STICKY,
+        workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="curb-workflow"),
+    )
+
+
+def _gateway(client: Client, llm: LlmActivities, max_concurrent_calls: int, grace: timedelta) -> Worker:
+    return Worker(
+        client,
+        task_queue=GATEWAY,
+        activities=[llm.call_model],
+        max_concurrent_activities=max_concurrent_calls,
+        max_heartbeat_throttle_interval=_HEARTBEATS,
+        default_heartbeat_throttle_interval=_HEARTBEATS,
+        graceful_shutdown_timeout=grace,
+    )
+
+
+def _tools(client: Client, tools: ToolActivities, grace: timedelta) -> Worker:
+    return Worker(
+        client,
+        task_queue=TOOLS,
+        activities=[tools.run_tool, tools.answer_tool],
+        max_heartbeat_throttle_interval=_HEARTBEATS,
+        default_heartbeat_throttle_interval=_HEARTBEATS,
+        graceful_shutdown_timeout=grace,
+    )
+
+
+def _supervision(client: Client, activities: Sequence[Callable[..., Any]], grace: timedelta) -> Worker:
+    return Worker(
+        client,
+        task_queue=SUPERVISION,
+        workflows=watch.WORKFLOWS,
+        activities=activities,
+        workflow_runner=sandbox(),
+        sticky_queue_schedule_to_start_timeout=_STICKY,
+        max_heartbeat_throttle_interval=_HEARTBEATS,
+        default_heartbeat_throttle_interval=_HEARTBEATS,
+        graceful_shutdown_timeout=grace,
+        workflow_task_executor=ThreadPoolExecutor(2, thread_name_prefix="curb-supervision"),
+    )
 
 
 def sandbox() -> SandboxedWorkflowRunner:
