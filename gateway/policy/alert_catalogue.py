@@ -58,13 +58,18 @@ _VELOCITY = KnownRule(
     resolve_after_seconds=15 * _MINUTE,
     advice="It goes on by itself when the switch expires; `curb switch list` says when.",
 )
-_BUDGET = KnownRule("critical", family="daily_budget", resolve_after_seconds=_DAY)
+_BUDGET = KnownRule(
+    "critical",
+    family="daily_budget",
+    resolve_after_seconds=_DAY,
+    advice="Runs whose next call does not fit wait for the reset, or for `curb top-up` with --scope.",
+)
 _LOOP = KnownRule(
     "warning",
     each="agent",
     repeat_after_seconds=10 * _MINUTE,
     says_end=False,
-    advice="The run was stopped where the rule says so; what it did is in `curb show RUN`.",
+    advice="Action `stop`: the run has ended; `flag`: it goes on. `curb show` and its id: what it did.",
 )
 _MOMENT = KnownRule("warning", repeat_after_seconds=10 * _MINUTE, says_end=False)
 _WATCHED = KnownRule("warning", resolve_after_seconds=15 * _MINUTE)
