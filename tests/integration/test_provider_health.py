@@ -96,7 +96,13 @@ async def outages(simulator: SimulatedProvider) -> AsyncIterator[httpx.AsyncClie
 
 
 def watched(simulator: SimulatedProvider) -> GatewayConfig:
-    broken = ["gpt-5-mini@500", "gpt-5-mini@503", "gpt-5-mini@429", "gpt-5-mini@context-length"]
+    broken = [
+        "gpt-5-mini@500",
+        "gpt-5-mini@503",
+        "gpt-5-mini@429",
+        "gpt-5-mini@429-1",
+        "gpt-5-mini@context-length",
+    ]
     return config(
         simulator.url,
         ("quick", ["gpt-5-mini@say"]),
@@ -369,14 +375,14 @@ async def test_a_probe_over_its_budget_or_of_a_provider_switched_off_asks_for_th
 
 async def test_a_deployment_may_be_down_where_its_provider_is_not(scene: Scene) -> None:
     """The list is what the provider's own probe asks for; the deployment has a probe that buys."""
-    deployments = ("openai/gpt-5-mini@503", "openai/gpt-5-mini@429")
+    deployments = ("openai/gpt-5-mini@503", "openai/gpt-5-mini@429-1")
     await scene.pass_slot(deployments=deployments)
 
     held = {each.deployment: each for each in await scene.world.parts.store.health.latest()}
 
     assert held["openai/gpt-5-mini@503"].status == "down"
     assert "answered 503" in held["openai/gpt-5-mini@503"].reason
-    assert held["openai/gpt-5-mini@429"].status == "degraded"
+    assert held["openai/gpt-5-mini@429-1"].status == "degraded"
     assert await scene.told() == []  # a deployment's trouble takes no provider away
 
 
