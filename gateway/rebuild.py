@@ -152,15 +152,23 @@ class Rebuilder:
     # While it is closed
 
     async def _rebuild(self, state: EpochState, at_least: int) -> bool:
-        epoch = await self._store.epochs.want(state.reason or "the budgets are not loaded", at_least)
-        await self._flush(epoch)
+        """Lead the rebuild, or write for the one that does what this process remembers.
+
+        The epoch is named by the leader, while it holds the lock and has seen that admission is closed.
+        So it cannot open before everybody's flush for just this epoch, and no flush is older than the
+        closing; a name from before might have been flushed for while admission was open.
+        """
         async with self._store.epochs.lead() as leading:
-            if not leading:
-                return False
-            now = await self._authority.epoch_state()
-            if now.open and (now.epoch, now.seq) >= self._authority.seen:
-                return True  # somebody was faster; the next round notices
-            return await self._lead(epoch)
+            if leading:
+                now = await self._authority.epoch_state()
+                if now.open and (now.epoch, now.seq) >= self._authority.seen:
+                    return True  # somebody was faster; the next round notices
+                epoch = await self._store.epochs.want(state.reason or "the budgets are not loaded", at_least)
+                await self._flush(epoch)
+                return await self._lead(epoch)
+        if (wanted := await self._store.epochs.wanted()) is not None:
+            await self._flush(wanted)
+        return False
 
     async def _flush(self, epoch: int) -> None:
         """Write what this process remembers to Postgres; again when it remembers more since."""

@@ -67,12 +67,15 @@ class Epochs:
         return [row["process_id"] for row in rows]
 
     async def want(self, reason: str, at_least: int = 1) -> int:
-        """The number of the epoch that is to be opened; the same one until somebody opens it."""
-        for query in ("wanted_epoch", "want_epoch", "wanted_epoch"):
-            row = await self._database.row(query, reason=reason, at_least=at_least)
-            if row is not None and row["epoch"] >= at_least:
-                return int(row["epoch"])
-        raise AssertionError("want_epoch leaves a wanted epoch behind")
+        """Name the epoch that is to be opened: a new one each time. For the one that leads."""
+        row = await self._database.row("want_epoch", reason=reason, at_least=at_least)
+        assert row is not None  # INSERT ... RETURNING of one row
+        return int(row["epoch"])
+
+    async def wanted(self) -> int | None:
+        """The epoch that somebody leads to, or led to when he died; None while none is to be opened."""
+        row = await self._database.row("wanted_epoch")
+        return None if row is None else int(row["epoch"])
 
     async def flushed(self, process_id: str, epoch: int, claimed: Sequence[str]) -> None:
         """This process has written all it knows; `claimed` are its live reservations."""

@@ -14,7 +14,6 @@ SELECT epoch FROM epochs WHERE state = 'closed' ORDER BY epoch DESC LIMIT 1
 -- name: want_epoch
 INSERT INTO epochs (epoch, state, reason)
 SELECT greatest(coalesce(max(epoch), 0) + 1, %(at_least)s::bigint), 'closed', %(reason)s FROM epochs
-ON CONFLICT DO NOTHING
 RETURNING epoch
 
 -- name: claim
