@@ -37,6 +37,19 @@ class Talk:
 
 
 @workflow.defn
+class TalkAs:
+    """Two calls as an agent that exists only here, for a team and a user of its name."""
+
+    @workflow.run
+    async def run(self, name: str, deployment: str) -> list[int]:
+        agent = Agent(name=name, tier=deployment)
+        answers = [
+            await supervised_model_call(agent, words, team=name, user=name) for words in ("One.", "Two.")
+        ]
+        return [answer.cost_nano_usd for answer in answers]
+
+
+@workflow.defn
 class TalkAndWait:
     """Makes a call, waits for a signal, and makes another."""
 

@@ -1,0 +1,5 @@
+"""Fixtures shared with the integration tests."""
+
+from tests.integration.conftest import database, simulator
+
+__all__ = ["database", "simulator"]

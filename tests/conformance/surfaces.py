@@ -1,0 +1,176 @@
+"""The ways to buy. Each one buys something as the agent, team and user that its name gives."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conformance.house import CLAUDE, GPT, SLOW, House
+from tests.integration.runs import eventually
+from tests.integration.waiting import until
+from workflows.queues import RUNS
+
+Buying = Callable[[House, str], Awaitable[None]]
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+HELLO: Any = [{"role": "user", "content": "Hello"}]
+OPENAI, ANTHROPIC = f"openai/{GPT}", f"anthropic/{CLAUDE}"
+
+
+@dataclass(frozen=True)
+class Surface:
+    """attempts: how many tries at a provider it takes. pays: whether it costs anything."""
+
+    name: str
+    buy: Buying
+    attempts: int = 1
+    pays: bool = True
+
+
+def who(name: str, **more: str) -> dict[str, str]:
+    """The headers that make a request this surface's."""
+    given = {"x-curb-agent": name, "x-curb-team": name, "x-curb-user": name}
+    return given | {key.replace("_", "-"): value for key, value in more.items()}
+
+
+def asked(model: str, **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": HELLO, "max_tokens": 100, **more}
+
+
+def whole(path: str, model: str, *, status: int = 200) -> Buying:
+    """One answer in one piece."""
+
+    async def buy(house: House, name: str) -> None:
+        answer = await house.front.post(path, asked(model), who(name))
+        assert answer.status_code == status, answer.text
+
+    return buy
+
+
+def streamed(path: str, model: str) -> Buying:
+    """One answer in pieces, read to its end."""
+
+    async def buy(house: House, name: str) -> None:
+        async with house.front.stream(path, asked(model, stream=True), who(name)) as answer:
+            assert answer.status_code == 200
+            assert b"".join([piece async for piece in answer.aiter_bytes()])
+
+    return buy
+
+
+def broken(path: str, model: str) -> Buying:
+    """A stream that its provider breaks off: in doubt until the invoice says what it was."""
+    return streamed(path, f"{model}+cut")
+
+
+def abandoned(path: str, model: str) -> Buying:
+    """The client goes away in the middle of the stream."""
+
+    async def buy(house: House, name: str) -> None:
+        async with house.front.stream(path, asked(f"{model}{SLOW}", stream=True), who(name)) as answer:
+            await anext(answer.aiter_bytes())
+        await until(lambda: _killed(house, name))
+
+    return buy
+
+
+def left_waiting(path: str, model: str) -> Buying:
+    """The client goes away before there is anything to read."""
+
+    async def buy(house: House, name: str) -> None:
+        async with httpx.AsyncClient(base_url=house.front.url) as client:
+            with pytest.raises(httpx.ReadTimeout):
+                await client.post(path, json=asked(f"{model}{SLOW}"), headers=who(name), timeout=0.5)
+        await until(lambda: _killed(house, name))
+
+    return buy
+
+
+def switched_off(path: str, model: str) -> Buying:
+    """A switch cuts the stream."""
+
+    async def buy(house: House, name: str) -> None:
+        authority = house.front.world.parts.authority
+        async with house.front.stream(path, asked(f"{model}{SLOW}", stream=True), who(name)) as answer:
+            pieces = answer.aiter_bytes()
+            await anext(pieces)
+            await authority.set_switch(f"kill:agent:{name}", "manual:test:enough")
+            rest = b"".join([piece async for piece in pieces])
+        await authority.clear_switch(f"kill:agent:{name}")
+        assert b'"switched"' in rest
+
+    return buy
+
+
+def asked_twice(path: str, model: str) -> Buying:
+    """Bought once and given twice, by the client's own name for the request."""
+
+    async def buy(house: House, name: str) -> None:
+        headers = who(name, idempotency_key=uuid.uuid4().hex)
+        first, second = [await house.front.post(path, asked(model), headers) for _ in range(2)]
+        assert second.headers["x-curb-cache"] == "replayed"
+        assert first.content == second.content
+
+    return buy
+
+
+async def run(house: House, name: str) -> None:
+    result = await house.factory.run(name, user=name)
+    assert result.status == "completed", result
+
+
+async def killed_run(house: House, name: str) -> None:
+    handle = await house.factory.start(name, user=name)
+    await eventually(lambda: _sending(house, name))
+    await handle.signal("kill", "seen enough")
+    assert (await handle.result()).status == "killed"
+
+
+async def own_workflow(house: House, name: str) -> None:
+    costs = await house.factory.client.execute_workflow(
+        "TalkAs", args=[name, f"openai/{GPT}"], id=f"{name}-{uuid.uuid4().hex[:8]}", task_queue=RUNS
+    )
+    assert all(costs)
+
+
+async def _killed(house: House, name: str) -> bool:
+    return any(row["status"] == "killed" for row in await house.front.attempts_of_agent(name))
+
+
+async def _sending(house: House, name: str) -> bool:
+    rows = await house.front.attempts_of_agent(name)
+    sent = {row["client_request_id"] for row in await asyncio.to_thread(house.front.world.simulator.invoice)}
+    return any(row["attempt_id"] in sent for row in rows)
+
+
+SURFACES = (
+    Surface("run", run, attempts=4),
+    Surface("run-falls-back", run, attempts=2),
+    Surface("run-killed", killed_run),
+    Surface("own-workflow", own_workflow, attempts=2),
+    Surface("chat", whole(CHAT, OPENAI)),
+    Surface("chat-streamed", streamed(CHAT, OPENAI)),
+    Surface("chat-translated", whole(CHAT, ANTHROPIC)),
+    Surface("chat-translated-streamed", streamed(CHAT, ANTHROPIC)),
+    Surface("chat-fallback", whole(CHAT, "balanced"), attempts=2),
+    Surface("chat-without-usage", whole(CHAT, f"{OPENAI}+no-usage")),
+    Surface("chat-broken", broken(CHAT, OPENAI)),
+    Surface("chat-translated-broken", broken(CHAT, ANTHROPIC)),
+    Surface("chat-abandoned", abandoned(CHAT, OPENAI)),
+    Surface("chat-left-waiting", left_waiting(CHAT, OPENAI)),
+    Surface("chat-switched-off", switched_off(CHAT, OPENAI)),
+    Surface("chat-asked-twice", asked_twice(CHAT, OPENAI)),
+    Surface("chat-invalid", whole(CHAT, f"{OPENAI}+invalid", status=400), pays=False),
+    Surface("messages", whole(MESSAGES, ANTHROPIC)),
+    Surface("messages-streamed", streamed(MESSAGES, ANTHROPIC)),
+    Surface("messages-translated", whole(MESSAGES, OPENAI)),
+    Surface("messages-translated-streamed", streamed(MESSAGES, OPENAI)),
+    Surface("messages-fallback", whole(MESSAGES, "frontier"), attempts=2),
+    Surface("messages-broken", broken(MESSAGES, ANTHROPIC)),
+    Surface("messages-abandoned", abandoned(MESSAGES, ANTHROPIC)),
+    Surface("messages-switched-off", switched_off(MESSAGES, ANTHROPIC)),
+    Surface("messages-asked-twice", asked_twice(MESSAGES, ANTHROPIC)),
+)
