@@ -1,0 +1,1 @@
+"""Workers of three agent frameworks, as their users write them."""

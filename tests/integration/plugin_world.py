@@ -1,0 +1,129 @@
+"""A worker of the frameworks under SupervisorPlugin, beside a curb of its own."""
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis.asyncio as redis
+from agents import OpenAIProvider
+from pydantic_ai.durable_exec.temporal import PydanticAIPlugin
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.langgraph import LangGraphPlugin
+from temporalio.openai_agents import OpenAIAgentsPlugin
+from temporalio.worker import Worker
+
+from curb import SupervisorPlugin
+from gateway.agents import Agent
+from gateway.config import GatewayConfig
+from gateway.store import AttemptRow
+from tests.integration.frameworks.langgraph_nodes import ask, ask_in_a_thread, graph_of
+from tests.integration.frameworks.langgraph_workflows import AskLangGraph, AskLangGraphInThreads
+from tests.integration.frameworks.openai_agents import AskOpenAI
+from tests.integration.frameworks.pydantic import AskPydantic
+from tests.integration.runs import eventually
+from tests.integration.world import World, open_world
+from tests.simulated import SimulatedProvider
+from worker.config import Config
+from worker.wiring import Servers
+
+Handle = WorkflowHandle[Any, Any]
+BRIEF, SLOW, DEAR = "gpt-5-mini@say-12", "gpt-5-mini@say-60+slow-stream-40", "gpt-5-mini@say-400"
+FRAMEWORKS = ("AskOpenAI", "AskPydantic", "AskLangGraph", "AskLangGraphInThreads")
+_WORKFLOWS = {
+    "AskOpenAI": AskOpenAI,
+    "AskPydantic": AskPydantic,
+    "AskLangGraph": AskLangGraph,
+    "AskLangGraphInThreads": AskLangGraphInThreads,
+}
+
+
+def plugins(framework: str) -> list[Any]:
+    """The framework's own, as its documentation says."""
+    if framework == "AskOpenAI":  # whose own client wants a key, which is never used
+        return [OpenAIAgentsPlugin(model_provider=OpenAIProvider(api_key="unused"))]
+    if framework == "AskPydantic":
+        return [PydanticAIPlugin()]
+    return [LangGraphPlugin(graphs={"talk": graph_of(ask), "threads": graph_of(ask_in_a_thread)})]
+
+
+@dataclass
+class FrameworkWorker:
+    """A worker that runs, on a queue of its own."""
+
+    client: Client
+    world: World
+    framework: str
+    queue: str
+
+    async def start(self, model: str, times: int = 1, *, id: str = "", **launch: Any) -> Handle:
+        """launch: what the memo `curb` says."""
+        return await self.client.start_workflow(
+            self.framework,
+            args=[model, times],
+            id=id or f"{self.framework}-{uuid.uuid4().hex[:8]}",
+            task_queue=self.queue,
+            execution_timeout=timedelta(minutes=2),
+            memo={"curb": launch} if launch else None,
+        )
+
+    async def run(self, model: str, times: int = 1, **launch: Any) -> list[str]:
+        said: list[str] = await (await self.start(model, times, **launch)).result()
+        return said
+
+    async def attempts(self, run: Handle) -> list[AttemptRow]:
+        await self.world.ledger()
+        return list(await self.world.parts.store.attempts.of_run(run.id))
+
+    async def until_sending(self, run: Handle) -> None:
+        """Wait until the provider has a request of this run."""
+
+        async def sends() -> bool:
+            sent = {row["client_request_id"] for row in self.world.simulator.invoice()}
+            return any(row["attempt_id"] in sent for row in await self.attempts(run))
+
+        await eventually(sends, 60)
+
+
+async def failure(run: Handle) -> ApplicationError:
+    """How a workflow failed, at the bottom of it."""
+    with pytest.raises(WorkflowFailureError) as failed:
+        await run.result()
+    cause: BaseException | None = failed.value.cause
+    while cause is not None and not isinstance(cause, ApplicationError):
+        cause = cause.__cause__
+    assert isinstance(cause, ApplicationError), failed.value.cause
+    return cause
+
+
+@contextlib.asynccontextmanager
+async def open_worker(
+    framework: str,
+    temporal: Client,
+    servers: Servers,
+    gateway: GatewayConfig,
+    simulator: SimulatedProvider,
+    *,
+    agents: Sequence[Agent] = (),
+    times_installed: int = 1,
+    **given: Any,
+) -> AsyncIterator[FrameworkWorker]:
+    """Empty Redis, then a world, and a worker in it until the block ends."""
+    async with redis.from_url(servers.redis_url) as connection:
+        await connection.flushdb()
+    config = Config(gateway=gateway, agents={agent.name: agent for agent in agents}, limits={})
+
+    def supervisor() -> SupervisorPlugin:
+        return SupervisorPlugin(config=config, servers=servers, **given)
+
+    async with open_world(gateway, servers, simulator) as world:
+        target = temporal.service_client.config.target_host
+        client = await Client.connect(target, plugins=[*plugins(framework), supervisor()])
+        queue = f"frameworks-{uuid.uuid4().hex[:8]}"
+        more = [supervisor() for _ in range(times_installed - 1)]
+        async with Worker(client, task_queue=queue, workflows=[_WORKFLOWS[framework]], plugins=more):
+            yield FrameworkWorker(client, world, framework, queue)

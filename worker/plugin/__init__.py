@@ -1,0 +1,1 @@
+"""SupervisorPlugin: workers of agent frameworks on Temporal buy their model calls from curb."""
