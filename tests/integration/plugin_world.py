@@ -15,7 +15,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.langgraph import LangGraphPlugin
 from temporalio.openai_agents import OpenAIAgentsPlugin
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 
 from curb import SupervisorPlugin
 from gateway.agents import Agent
@@ -33,8 +33,10 @@ from worker.wiring import Servers
 
 Handle = WorkflowHandle[Any, Any]
 BRIEF, SLOW, DEAR = "gpt-5-mini@say-12", "gpt-5-mini@say-60+slow-stream-40", "gpt-5-mini@say-400"
+INVALID = "gpt-5-mini@say-12+invalid"
+MODELS = (BRIEF, SLOW, DEAR, INVALID)
 FRAMEWORKS = ("AskOpenAI", "AskPydantic", "AskLangGraph", "AskLangGraphInThreads")
-_WORKFLOWS = {
+WORKFLOWS = {
     "AskOpenAI": AskOpenAI,
     "AskPydantic": AskPydantic,
     "AskLangGraph": AskLangGraph,
@@ -59,6 +61,7 @@ class FrameworkWorker:
     world: World
     framework: str
     queue: str
+    supervisor: SupervisorPlugin
 
     async def start(self, model: str, times: int = 1, *, id: str = "", **launch: Any) -> Handle:
         """launch: what the memo `curb` says."""
@@ -78,6 +81,19 @@ class FrameworkWorker:
     async def attempts(self, run: Handle) -> list[AttemptRow]:
         await self.world.ledger()
         return list(await self.world.parts.store.attempts.of_run(run.id))
+
+    async def until_waiting(self, run: Handle, kind: str) -> str:
+        """Wait until the run is on record as waiting for this; what it says."""
+        said = ""
+
+        async def waits() -> bool:
+            nonlocal said
+            runs = [each for each in await self.world.parts.store.runs.list(limit=100) if each.id == run.id]
+            said = runs[0].waiting_for if runs else ""
+            return said.startswith(kind)
+
+        await eventually(waits, 60)
+        return said
 
     async def until_sending(self, run: Handle) -> None:
         """Wait until the provider has a request of this run."""
@@ -109,21 +125,25 @@ async def open_worker(
     simulator: SimulatedProvider,
     *,
     agents: Sequence[Agent] = (),
-    times_installed: int = 1,
-    **given: Any,
+    twice: bool = False,
+    interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[FrameworkWorker]:
-    """Empty Redis, then a world, and a worker in it until the block ends."""
+    """Empty Redis, then a world, and a worker in it until the block ends. twice: the client has the plugin,
+    and the worker has one of its own."""
     async with redis.from_url(servers.redis_url) as connection:
         await connection.flushdb()
     config = Config(gateway=gateway, agents={agent.name: agent for agent in agents}, limits={})
-
-    def supervisor() -> SupervisorPlugin:
-        return SupervisorPlugin(config=config, servers=servers, **given)
-
+    ours = [SupervisorPlugin(config=config, servers=servers) for _ in range(1 + twice)]
     async with open_world(gateway, servers, simulator) as world:
         target = temporal.service_client.config.target_host
-        client = await Client.connect(target, plugins=[*plugins(framework), supervisor()])
+        client = await Client.connect(target, plugins=[*plugins(framework), ours[0]])
         queue = f"frameworks-{uuid.uuid4().hex[:8]}"
-        more = [supervisor() for _ in range(times_installed - 1)]
-        async with Worker(client, task_queue=queue, workflows=[_WORKFLOWS[framework]], plugins=more):
-            yield FrameworkWorker(client, world, framework, queue)
+        worker = Worker(
+            client,
+            task_queue=queue,
+            workflows=[WORKFLOWS[framework]],
+            plugins=ours[1:],
+            interceptors=interceptors,
+        )
+        async with worker:
+            yield FrameworkWorker(client, world, framework, queue, ours[0])
