@@ -12,11 +12,13 @@ from gateway.policy.money import usd
 from workflows.supervised import SupervisedAnswer, supervised_model_call
 
 if TYPE_CHECKING:
+    from worker.ledger_callback import LedgerCallback
     from worker.plugin.plugin import SupervisorPlugin
     from worker.plugin.transport import supervised_async_http_client, supervised_http_client
 
 # Brought in when somebody asks for them: a worker's parts, and packages that curb does without.
 _LATER = {
+    "LedgerCallback": "worker.ledger_callback",
     "SupervisorPlugin": "worker.plugin.plugin",
     "supervised_async_http_client": "worker.plugin.transport",
     "supervised_http_client": "worker.plugin.transport",
@@ -24,6 +26,7 @@ _LATER = {
 
 __all__ = [
     "Agent",
+    "LedgerCallback",
     "LoopRules",
     "McpServer",
     "RunLimits",

@@ -221,14 +221,17 @@ class Settlement(_Value):
 
     state: `settled` (cost is final), `released` (never sent), `in_doubt` (sent, outcome
     unknown: counted at its bound; estimate is what had been received by then).
-    basis says where the cost comes from: usage, error_answer, estimate, invoice, not_sent.
+    basis says where the cost comes from: usage, error_answer, estimate, invoice, not_sent, or
+    observed: told by an application that called the provider by itself.
     """
 
     attempt_id: str
     state: Literal["settled", "released", "in_doubt"]
     cost_nano_usd: int = 0
     estimate_nano_usd: int = 0
-    basis: Literal["usage", "error_answer", "estimate", "invoice", "not_sent", "unknown"] = "unknown"
+    basis: Literal["usage", "error_answer", "estimate", "invoice", "not_sent", "observed", "unknown"] = (
+        "unknown"
+    )
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0

@@ -387,7 +387,7 @@ def _invoice_difference(row: UsageRow, booked: Booked | None) -> Difference | No
 def _not_invoiced(booked: Booked, *, told: bool) -> list[Difference]:
     if booked.state in ("in_doubt", "pending"):
         return [Difference("in_doubt", booked.attempt_id, booked.reserved_nano_usd, 0, booked.state)]
-    if told and booked.ledger_nano_usd:
+    if told and booked.ledger_nano_usd and booked.basis != "observed":  # another account may have paid
         return [Difference("not_invoiced", booked.attempt_id, booked.ledger_nano_usd, 0, booked.basis)]
     return []
 

@@ -1,5 +1,6 @@
 """What providers say they billed: row by row (the simulator's invoice), or in sums (their usage APIs)."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -12,10 +13,19 @@ from gateway.errors import CurbError
 from gateway.policy.sums import Counts
 
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+_KIND_OF_ID = r"^(?:req_|chatcmpl-|resp_|msg_)"
 
 
 class UsageUnavailable(CurbError):
     """The provider's usage cannot be read."""
+
+
+def attempt_of_answer(id: str) -> str:
+    """The attempt of a request that did not name one, by the provider's id of the request or its answer.
+
+    The two differ only in a prefix for their kind, where one can be told from the other at all.
+    """
+    return f"usage:{re.sub(_KIND_OF_ID, '', id)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,7 @@ class UsageRow:
     @property
     def attempt_id(self) -> str:
         """The attempt this belongs to; a row that names none gets an attempt of its own."""
-        return self.client_request_id or f"usage:{self.provider}:{self.id or self.at_ms}"
+        return self.client_request_id or attempt_of_answer(self.id or f"{self.provider}:{self.at_ms}")
 
     def plus(self, other: "UsageRow") -> "UsageRow":
         """Two rows of one attempt as one: a request that was sent twice is billed twice."""

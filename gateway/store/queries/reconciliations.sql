@@ -5,14 +5,14 @@ WHERE provider = %(provider)s AND at >= %(since)s AND at < %(until)s
   AND (state = 'in_doubt' OR (state = 'settled' AND basis = 'estimate'))
 ORDER BY at, attempt_id LIMIT %(limit)s
 
--- What was sent to a provider, or may have been.
+-- What was sent to a provider, or may have been; what was only observed went there under another key.
 -- name: sent_attempts
 SELECT attempt_id, model, deployment, at, coalesce(done_at, in_doubt_at, settled_at, at) AS ended_at,
        state, basis, success, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
        reserved_nano_usd, estimate_nano_usd
 FROM attempts
 WHERE provider = %(provider)s AND at >= %(since)s AND at < %(until)s
-  AND state IN ('pending', 'in_doubt', 'settled')
+  AND state IN ('pending', 'in_doubt', 'settled') AND basis <> 'observed'
 ORDER BY at, attempt_id LIMIT %(limit)s
 
 -- What the books have of a stretch of time, by model. Attempts that reach over its edges may or may not be
@@ -25,7 +25,7 @@ WITH sent AS (
            a.state = 'settled' AND a.basis <> 'estimate' AS known
     FROM (
         SELECT *, coalesce(done_at, in_doubt_at, settled_at, at) AS ended_at FROM attempts
-        WHERE provider = %(provider)s AND state IN ('pending', 'in_doubt', 'settled')
+        WHERE provider = %(provider)s AND state IN ('pending', 'in_doubt', 'settled') AND basis <> 'observed'
           AND at >= %(since)s::timestamptz - interval '1 hour' AND at < %(until)s::timestamptz + %(margin)s
     ) AS a
     LEFT JOIN ledger AS s ON s.attempt_id = a.attempt_id AND s.kind = 'settle'
