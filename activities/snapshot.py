@@ -17,7 +17,10 @@ _KEPT = 5_000
 
 
 class RunSnapshot(BaseModel):
-    """Everything that activities need to know about a run. Money in nano-dollars."""
+    """Everything that activities need to know about a run. Money in nano-dollars.
+
+    framework: the workflow is of another agent framework, and knows none of curb's updates.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,6 +41,7 @@ class RunSnapshot(BaseModel):
     tags: dict[str, str] = Field(default_factory=dict)
     ancestors: tuple[str, ...] = ()
     ancestor_budgets_nano_usd: dict[str, int] = Field(default_factory=dict)
+    framework: bool = False
 
     def caller(self, step: int) -> Caller:
         """Who pays for a step of this run."""

@@ -1,9 +1,9 @@
 """Calls that an application made at a provider by itself, and only tells of: on the books, never enforced.
 
 An observed call is posted as one attempt of basis `observed` with its usage and price. It counts in the
-spending of its scopes, so that what is enforced for others there knows of it. Nothing was held for it, nothing could
-refuse or cut it, and it is no part of velocity. Its attempt id comes from the provider's id of the
-answer: an invoice's row of the same request is the same attempt, and telling twice posts once.
+spending of its scopes, so that what is enforced for others there knows of it. Nothing was held for it,
+nothing could refuse or cut it, and it is no part of velocity. Its attempt id comes from the provider's id of
+the answer: an invoice's row of the same request is the same attempt, and telling twice posts once.
 """
 
 import time

@@ -43,6 +43,7 @@ from gateway.errors import ConfigurationError, CurbError, NotFound
 from gateway.policy.money import decimal_usd, usd
 from gateway.state.authority import Authority
 from gateway.store import Run, Store
+from worker.plugin.top_ups import is_of_framework, top_up_run
 from workflows.messages import Answer, Deny, RunInput, RunResult, RunStatus
 from workflows.queues import RUNS
 
@@ -346,6 +347,9 @@ class Runs:
 
     async def top_up(self, run_id: str, top_up: TopUp, *, top_up_id: str = "") -> TopUpDone:
         """Raise a budget; the same top_up_id twice is done once."""
+        record = await self.record(run_id)
+        if record is not None and is_of_framework(record):
+            return await top_up_run(self._authority, record, top_up, top_up_id or uuid.uuid4().hex)
         return await self._update(run_id, "top_up", top_up, TopUpDone, id=top_up_id)
 
     async def approve(self, run_id: str, call: str) -> None:

@@ -147,6 +147,20 @@ _LIST: dict[str, KnownRule] = {
         title="{who}: billed {amount} that curb did not know of",
         advice="It is booked now. Does somebody else use this key?",
     ),
+    "observed_unpriced": replace(
+        _MOMENT,
+        severity="warning",
+        title="{agent} called {model} past curb, and its price is not known",
+        advice="It is booked at a ceiling. Add the price under `prices` in curb.yaml.",
+        distinct=("model",),
+    ),
+    "observed_without_usage": replace(
+        _MOMENT,
+        severity="warning",
+        title="{agent} called {model} past curb, and did not say what it used",
+        advice="It is not booked. Let the chat model ask for usage: `stream_usage=True`.",
+        distinct=("model",),
+    ),
     "usage_unattributed": replace(
         _MOMENT,
         title="{who}: {amount} of {model} that curb did not buy",

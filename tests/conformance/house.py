@@ -18,6 +18,7 @@ from worker.wiring import Servers
 
 GPT, CLAUDE = "gpt-5-mini@say-40", "claude-sonnet-4-5@say-40"
 SLOW = "+slow-stream-40"
+PYDANTIC_SLOW = "gpt-5-mini@say-60+slow-stream-40"  # of an agent in tests.integration.frameworks
 MANNERS = ("", SLOW, "+cut", "+no-usage", "+500", "+429", "+invalid")
 OWN = str(Path(__file__).resolve().parents[1] / "integration/own_workflows.py")
 
@@ -34,10 +35,11 @@ class Books:
 
 @dataclass(frozen=True)
 class House:
-    """front: the door and the world behind it. factory: the worker."""
+    """front: the door and the world behind it. factory: the worker. servers: where state and store are."""
 
     front: Front
     factory: Factory
+    servers: Servers
 
     async def books(self, name: str) -> Books:
         """What is on the books for the agent, team and user of this name, once all doubts are resolved.
@@ -75,7 +77,7 @@ async def open_house(
     models = [f"{model}{manner}" for model in (GPT, CLAUDE) for manner in MANNERS]
     given = config(
         simulator.url,
-        ("quick", ["gpt-5-mini", "gpt-5-mini@say-12", *models]),
+        ("quick", ["gpt-5-mini", "gpt-5-mini@say-12", PYDANTIC_SLOW, *models]),
         ("balanced", [f"{GPT}+500", CLAUDE]),
         ("frontier", [f"{CLAUDE}+429", GPT]),
     )
@@ -84,7 +86,7 @@ async def open_house(
         open_front(given, servers, simulator, agents=own) as front,
         serving(client, servers, given, own, tools=[OWN]) as factory,
     ):
-        yield House(front, factory)
+        yield House(front, factory, servers)
 
 
 def _agents(root: Path) -> Iterator[Agent]:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.conformance.house import CLAUDE, GPT, SLOW, House
+from tests.conformance.plugin_surfaces import supervised, supervised_and_killed
 from tests.integration.runs import eventually
 from tests.integration.waiting import until
 from workflows.queues import RUNS
@@ -151,6 +152,11 @@ SURFACES = (
     Surface("run-falls-back", run, attempts=2),
     Surface("run-killed", killed_run),
     Surface("own-workflow", own_workflow, attempts=2),
+    Surface("plugin-openai-agents", supervised("AskOpenAI"), attempts=2),
+    Surface("plugin-pydantic-ai", supervised("AskPydantic"), attempts=2),
+    Surface("plugin-langgraph", supervised("AskLangGraph"), attempts=2),
+    Surface("plugin-langgraph-threads", supervised("AskLangGraphInThreads"), attempts=2),
+    Surface("plugin-killed", supervised_and_killed("AskOpenAI")),
     Surface("chat", whole(CHAT, OPENAI)),
     Surface("chat-streamed", streamed(CHAT, OPENAI)),
     Surface("chat-translated", whole(CHAT, ANTHROPIC)),

@@ -14,12 +14,14 @@ _END_SECONDS = 15.0
 
 
 class WorkerProcess:
-    """One `python -m tests.faults.worker`. log: where its output goes."""
+    """One `python -m MODULE`. log: where its output goes."""
 
-    def __init__(self, arguments: Sequence[str], directory: Path, name: str) -> None:
+    def __init__(
+        self, arguments: Sequence[str], directory: Path, name: str, module: str = "tests.faults.worker"
+    ) -> None:
         self.log = directory / f"{name}.log"
         self._ready = directory / f"{name}.ready"
-        command = [sys.executable, "-m", "tests.faults.worker", *arguments, str(self._ready)]
+        command = [sys.executable, "-m", module, *arguments, str(self._ready)]
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
 

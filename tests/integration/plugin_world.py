@@ -117,6 +117,23 @@ async def failure(run: Handle) -> ApplicationError:
 
 
 @contextlib.asynccontextmanager
+async def framework_worker(
+    framework: str,
+    temporal: Client,
+    ours: Sequence[SupervisorPlugin],
+    interceptors: Sequence[Interceptor] = (),
+) -> AsyncIterator[tuple[Client, str]]:
+    """A worker on a queue of its own while the block runs: its client and its queue. ours: the client has the
+    first, the worker the others."""
+    target = temporal.service_client.config.target_host
+    client = await Client.connect(target, plugins=[*plugins(framework), ours[0]])
+    queue = f"frameworks-{uuid.uuid4().hex[:8]}"
+    flows = [WORKFLOWS[framework]]
+    async with Worker(client, task_queue=queue, workflows=flows, plugins=ours[1:], interceptors=interceptors):
+        yield client, queue
+
+
+@contextlib.asynccontextmanager
 async def open_worker(
     framework: str,
     temporal: Client,
@@ -134,16 +151,8 @@ async def open_worker(
         await connection.flushdb()
     config = Config(gateway=gateway, agents={agent.name: agent for agent in agents}, limits={})
     ours = [SupervisorPlugin(config=config, servers=servers) for _ in range(1 + twice)]
-    async with open_world(gateway, servers, simulator) as world:
-        target = temporal.service_client.config.target_host
-        client = await Client.connect(target, plugins=[*plugins(framework), ours[0]])
-        queue = f"frameworks-{uuid.uuid4().hex[:8]}"
-        worker = Worker(
-            client,
-            task_queue=queue,
-            workflows=[WORKFLOWS[framework]],
-            plugins=ours[1:],
-            interceptors=interceptors,
-        )
-        async with worker:
-            yield FrameworkWorker(client, world, framework, queue, ours[0])
+    async with (
+        open_world(gateway, servers, simulator) as world,
+        framework_worker(framework, temporal, ours, interceptors) as (client, queue),
+    ):
+        yield FrameworkWorker(client, world, framework, queue, ours[0])

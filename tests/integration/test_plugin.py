@@ -7,6 +7,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.worker import Replayer
 
+from activities.messages import TopUp
 from curb import supervised_async_http_client
 from gateway.agents import Agent
 from gateway.policy.money import usd
@@ -27,6 +28,7 @@ from tests.integration.plugin_world import (
 from tests.integration.runs import eventually
 from tests.integration.world import config
 from tests.simulated import SimulatedProvider
+from worker.client import Runs
 from worker.plugin.asking import NotSupervised
 from worker.wiring import Servers
 
@@ -110,7 +112,9 @@ async def test_a_patient_agent_goes_on_with_more_money(worker: FrameworkWorker) 
     run = await worker.start(DEAR, 2, agent="patient")
     await worker.until_waiting(run, "exhausted")
 
-    await worker.world.parts.authority.top_up(run.id, f"run:{run.id}|run|run", usd("0.01"), by="test")
+    runs = Runs(worker.client, worker.world.parts.store, worker.world.parts.authority)
+    done = await runs.top_up(run.id, TopUp(usd="0.01"))
+    assert done.limit_usd == "0.0125"
 
     assert len(await run.result()) == 2
 

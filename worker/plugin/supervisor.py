@@ -78,6 +78,7 @@ class Supervisor:
             agent=agent,
             conversation_id=f"c-{uuid.uuid5(uuid.NAMESPACE_OID, run_id)}",
             mode="live",
+            framework=True,
             budget_nano_usd=_dollars("budget_usd", launch.budget_usd) or agent.run_budget_nano_usd,
             max_steps=launch.max_steps or agent.limits.max_steps,
             max_tool_calls=agent.limits.max_tool_calls,

@@ -41,7 +41,8 @@ async def _again(talk: Talk) -> str:
 
 def graph_of(node: Any) -> StateGraph[Any, Any, Any, Any]:
     built = StateGraph(Talk)
-    options = {"execute_in": "activity", "start_to_close_timeout": timedelta(seconds=60)}
+    limits = {"start_to_close_timeout": timedelta(seconds=60), "heartbeat_timeout": timedelta(seconds=10)}
+    options = {"execute_in": "activity", **limits}
     built.add_node("ask", node, metadata=options)
     built.add_edge(START, "ask")
     built.add_conditional_edges("ask", _again)
