@@ -17,7 +17,7 @@ class Question(TypedDict):
     text: str
 
 
-async def answer(question: Question) -> dict[str, Any]:
+async def answer(state: Question) -> dict[str, Any]:
     """A node: the model is a tier of curb's."""
     chat = ChatOpenAI(
         model="balanced",
@@ -25,7 +25,7 @@ async def answer(question: Question) -> dict[str, Any]:
         http_client=supervised_http_client(),
         http_async_client=supervised_async_http_client(),
     )
-    said = await chat.ainvoke(question["text"])
+    said = await chat.ainvoke(state["text"])
     return {"text": said.text}
 
 
