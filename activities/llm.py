@@ -7,12 +7,12 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.dependencies import Dependencies
-from activities.digests import digest, short_hash
 from activities.heartbeats import heartbeating
 from activities.history import step_records
 from activities.messages import CallResult, ModelCall, Refused, ToolRef
 from activities.snapshot import RunSnapshot
 from gateway.calls import Call, Completion, ModelRequest, Outcome
+from gateway.digests import digest, short_hash
 from gateway.errors import NotFound, StateUnavailable, StoreUnavailable
 from gateway.policy import loops
 from gateway.policy.loops import StepRecord

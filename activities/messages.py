@@ -33,11 +33,13 @@ class Parent(Wire):
 class OpenRun(Wire):
     """What is known when a run starts. budget_usd: dollars as text, '' for the agent's own.
 
-    workflow_id: of the workflow that makes the run's calls, where it is not the run id.
+    workflow_id: of the workflow that makes the run's calls, where it is not the run id. traceparent: of
+    whoever launched it (W3C Trace Context).
     """
 
     run_id: str
     workflow_id: str = ""
+    traceparent: str = ""
     temporal_run_id: str
     agent: str
     spec: Agent | None = None

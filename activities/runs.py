@@ -30,6 +30,7 @@ from gateway.errors import ConfigurationError, NotFound
 from gateway.policy.money import MoneyError, NanoUsd, decimal_usd, usd
 from gateway.policy.scopes import Period, Scope, ScopeKind, counter_name
 from gateway.store.runs import Run
+from gateway.traces.ids import read_traceparent
 
 _TASK_KEY = "task"
 
@@ -62,6 +63,7 @@ class RunActivities:
         tools = await self._tools(agent)
         delegates = self._delegates(agent)
         conversation_id = given.conversation_id or f"c-{uuid.uuid5(uuid.NAMESPACE_OID, given.run_id)}"
+        place = read_traceparent(given.traceparent)
         snapshot = RunSnapshot(
             run_id=given.run_id,
             workflow_id=given.workflow_id,
@@ -80,6 +82,8 @@ class RunActivities:
             tags=given.tags,
             ancestors=given.parent.run_ids if given.parent else (),
             ancestor_budgets_nano_usd=given.parent.budgets_nano_usd if given.parent else {},
+            trace_id=place.trace_id,
+            parent_span_id=place.span_id,
         )
         await self._deps.store.conversations.create(given.run_id, agent.name, id=conversation_id)
         if given.task:

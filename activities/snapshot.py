@@ -42,6 +42,8 @@ class RunSnapshot(BaseModel):
     ancestors: tuple[str, ...] = ()
     ancestor_budgets_nano_usd: dict[str, int] = Field(default_factory=dict)
     framework: bool = False
+    trace_id: str = ""  # of whoever launched it, where he has one
+    parent_span_id: str = ""
 
     def caller(self, step: int) -> Caller:
         """Who pays for a step of this run."""
@@ -57,6 +59,7 @@ class RunSnapshot(BaseModel):
             application=self.application,
             feature=self.agent.feature,
             tags=self.tags,
+            trace_id=self.trace_id,
             prompt_version=self.agent.prompt_version,
             mode=self.mode,
         )

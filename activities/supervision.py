@@ -10,13 +10,15 @@ from gateway.policy.health import HealthPlan
 from gateway.policy.retention import RetentionPolicy
 from gateway.policy.sums import SumRules
 from gateway.policy.sweep_rules import SweepRules
+from gateway.traces.export import Target, TracePolicy
 
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
     """channels: by their names in curb.yaml. temporal_ui: where people look at workflows, '' unknown.
     alerts: who is told of what. health: which providers are looked at, and how.
-    reconcile: how patient the providers' usage is read. retention: how long what is kept."""
+    reconcile: how patient the providers' usage is read. retention: how long what is kept.
+    traces, trace_targets: what is told of calls and runs, and to whom."""
 
     channels: Mapping[str, Channel] = field(default_factory=dict)
     temporal_ui: str = ""
@@ -27,6 +29,8 @@ class Supervision:
     sweep: SweepRules = SweepRules()
     reports: ReportPolicy = ReportPolicy()
     retention: RetentionPolicy = RetentionPolicy()
+    traces: TracePolicy = TracePolicy()
+    trace_targets: tuple[Target, ...] = ()
 
     def workflow_url(self, workflow_id: str) -> str:
         """A workflow in the Temporal UI; '' where no UI is known."""

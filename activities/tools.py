@@ -1,5 +1,7 @@
 """Tool calls of runs: executed once, their results stored in the conversation."""
 
+from datetime import UTC, datetime
+
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -35,7 +37,7 @@ class ToolActivities:
         asking, known = await store.pair(snapshot.conversation_id, task.call.item, _key(task.call))
         if known is not None:
             return ToolDone(item=known.number)
-        use = _use(snapshot, task.call, asking)
+        use, started_at = _use(snapshot, task.call, asking), datetime.now(UTC)
         outcome = await self._deps.toolbox.execute(
             use,
             agent=snapshot.agent,
@@ -44,7 +46,10 @@ class ToolActivities:
             context=Invocation(task.run_id, task.step, activity.heartbeat),
         )
         item = await store.append(
-            snapshot.conversation_id, _key(task.call), Message(role="tool", parts=(outcome.result,))
+            snapshot.conversation_id,
+            _key(task.call),
+            Message(role="tool", parts=(outcome.result,)),
+            started_at=started_at,
         )
         if outcome.shadowed:
             await self._deps.store.runs.record(

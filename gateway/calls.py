@@ -146,7 +146,8 @@ Request = ModelRequest | WireRequest
 class Caller:
     """Who asks: everything a budget, the ledger or a report may want to know.
 
-    ancestors: run ids from the parent upwards; each of their run budgets is charged too. rate_tier,
+    ancestors: run ids from the parent upwards; each of their run budgets is charged too. trace_id,
+    span_id: the trace that the call belongs to and the span above it (gateway.traces.ids). rate_tier,
     address: of callers of the front door, by which their rates are limited.
     """
 

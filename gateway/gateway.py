@@ -54,6 +54,7 @@ from gateway.state.values import Ask, Reservation
 from gateway.state.watcher import CallWatcher
 from gateway.state.wire import kill_switches
 from gateway.store import Store
+from gateway.traces.ids import TRACEPARENT, Place, attempt_span, placed, write_traceparent
 from gateway.violations import ViolationLog
 
 _T = TypeVar("_T")
@@ -105,6 +106,12 @@ class Gateway:
         what no retry can mend (invalid request, context length, auth, refused content) and
         StoreUnavailable when the prompt or the stored answer cannot be reached.
         """
+        call = replace(call, caller=placed(call.caller, call.key))
+        names = {"call": call.key, "trace_id": call.caller.trace_id, "run": call.caller.run_id}
+        with structlog.contextvars.bound_contextvars(**{k: v for k, v in names.items() if v}):
+            return await self._complete(call)
+
+    async def _complete(self, call: Call) -> Outcome:
         if not _fits_a_header(call.key):
             return invalid(f"a call key is at most {_LONGEST_KEY} printable ASCII characters")
         if call.keep and (call.answered is None or await call.answered()):
@@ -288,19 +295,18 @@ class Gateway:
         return completion if completion is not None else ended
 
     @staticmethod
-    def _hearing(call: Call, option: Option, reservation: Reservation) -> Hearing | None:
-        """Who hears this attempt; None where nobody does, as in runs."""
+    def _hearing(call: Call, option: Option, reservation: Reservation) -> Hearing:
+        """Who hears this attempt, nobody in runs; and where in its trace the provider is asked."""
+        here = Place(call.caller.trace_id, attempt_span(reservation.attempt_id))
+        headers = {TRACEPARENT: write_traceparent(here)}
         if call.listener is None:
-            return None
+            return Hearing(headers=headers)
         call.listener.answering(
             option.deployment, reservation.attempt_id, as_it_is=option.as_it_is, left=reservation.left
         )
-        own = isinstance(option.request, WireRequest) and option.as_it_is
-        return Hearing(
-            call.listener,
-            call.silence_seconds if option.streamed else None,
-            option.request.headers if own and isinstance(option.request, WireRequest) else None,
-        )
+        if isinstance(option.request, WireRequest) and option.as_it_is:
+            headers = {**option.request.headers, **headers}
+        return Hearing(call.listener, call.silence_seconds if option.streamed else None, headers)
 
     async def _book(
         self, call: Call, option: Option, reservation: Reservation, ended: Ended

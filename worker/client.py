@@ -72,7 +72,8 @@ class TemporalUnavailable(CurbError):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to start. run_id '' makes one up; budget_usd is dollars as text, '' for the agent's own."""
+    """What to start. run_id '' makes one up; budget_usd is dollars as text, '' for the agent's own.
+    traceparent: the trace that the run is to be part of (W3C Trace Context)."""
 
     agent: str
     task: str
@@ -85,6 +86,7 @@ class Launch:
     session: str = ""
     application: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,7 @@ class Runs:
             session=launch.session,
             application=launch.application,
             tags=launch.tags,
+            traceparent=launch.traceparent,
         )
         with _temporal_errors(run_id):
             try:

@@ -44,6 +44,7 @@ from worker.config_schema import (
     ProviderSection,
     TierSection,
 )
+from worker.config_traces import TracesPlan, traces_plan
 from worker.yaml_lines import parse
 
 FILE_NAME = "curb.yaml"
@@ -72,6 +73,7 @@ class Config:
     retention: RetentionPolicy = RetentionPolicy()
     sweep: SweepRules = SweepRules()
     reports: ReportPolicy = ReportPolicy()
+    traces: TracesPlan = TracesPlan()
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -116,6 +118,7 @@ def parse_config(text: str, name: str = FILE_NAME) -> Config:
         schedules=schedule_changes(file.schedules),
         retention=retention_policy(file.retention),
         reports=report_policy(file.reports),
+        traces=traces_plan(file.traces),
     )
 
 

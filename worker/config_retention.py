@@ -25,6 +25,7 @@ class RetentionSection(Section):
     reconciliations: Kept = _DEFAULTS["reconciliations"]
     violations: Kept = _DEFAULTS["violations"]
     scheduled_work: Kept = _DEFAULTS["scheduled_work"]
+    traces: Kept = _DEFAULTS["traces"]
 
 
 def retention_policy(section: RetentionSection) -> RetentionPolicy:

@@ -18,6 +18,7 @@ from worker.config_reconcile import ReconcileSection
 from worker.config_reports import ReportsSection
 from worker.config_retention import RetentionSection
 from worker.config_schedules import Schedule
+from worker.config_traces import TracesSection
 from worker.config_values import (
     Amount,
     Limit,
@@ -208,4 +209,5 @@ class File(Section):
     reports: ReportsSection = ReportsSection()
     schedules: dict[str, Schedule] = Field(default_factory=dict)
     retention: RetentionSection = RetentionSection()
+    traces: TracesSection = TracesSection()
     agents: dict[Name, AgentSection] = Field(default_factory=dict)

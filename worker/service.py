@@ -26,6 +26,7 @@ from worker.settings import Settings
 from worker.supervision import supervision
 from worker.temporal import ROLES, build_workers, knows_search_attributes
 from worker.temporal_schedules import keep_trying_to_apply
+from worker.tracing import TraceDispatcher
 from worker.upkeep import Work, metrics, switch_names, upkeep
 from worker.wiring import Parts, Servers, dependencies, open_parts
 
@@ -65,10 +66,11 @@ async def serve(
             toolbox.check(agent)
         known = await knows_search_attributes(client)
         deps = dependencies(parts, toolbox, agents, search_attributes=known)
+        watch = supervision(config, settings, client.namespace, temporal_ui, channels)
         workers = build_workers(
             client,
             deps,
-            supervision(config, settings, client.namespace, temporal_ui, channels),
+            watch,
             roles=roles,
             workflows=(*workflows, *loaded.workflows),
             activities=loaded.activities,
@@ -80,6 +82,10 @@ async def serve(
         if supervise and "supervision" in roles:
             more["alerts"] = dispatcher(client, parts, agents).run
             more["schedules"] = lambda: keep_trying_to_apply(client, config)
+            traces = TraceDispatcher(
+                client, parts.authority, parts.store, watch.trace_targets, config.traces.every_seconds
+            )
+            more["traces"] = traces.run
         async with (
             upkeep(parts, switch_names(config, agents), more),
             metrics(settings, parts),

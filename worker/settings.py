@@ -45,6 +45,12 @@ def _host_and_port(address: str) -> str:
     return address
 
 
+def _http(url: str) -> str:
+    if url and urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError("must begin with http:// or https://")
+    return url
+
+
 RedisUrl = Annotated[SecretStr, _has_scheme("redis", "rediss", "unix")]
 DatabaseUrl = Annotated[SecretStr, _has_scheme("postgresql", "postgres")]
 WebhookUrl = Annotated[SecretStr, _has_scheme("https", "http")]
@@ -62,6 +68,7 @@ class Settings(BaseSettings):
     command line shows tracebacks. key_secret: what tokens of keys are kept under (gateway.tokens); None:
     Postgres keeps one. slack_webhook_url; alert_email (addresses, by commas) and smtp_url
     (activities.channels.email says what may stand there): whom alerts reach without any configuration.
+    langfuse_*, otlp_*: who keeps traces (worker.tracing); otlp_endpoint is the collector's base URL.
     """
 
     model_config = SettingsConfigDict(
@@ -105,6 +112,23 @@ class Settings(BaseSettings):
     )
     alert_email: str = Field(default="", validation_alias=AliasChoices("CURB_ALERT_EMAIL", "ALERT_EMAIL"))
     smtp_url: SmtpUrl | None = None
+
+    langfuse_host: Annotated[str, AfterValidator(_http)] = Field(
+        default="https://cloud.langfuse.com",
+        validation_alias=AliasChoices("CURB_LANGFUSE_HOST", "LANGFUSE_BASE_URL", "LANGFUSE_HOST"),
+    )
+    langfuse_public_key: str = Field(
+        default="", validation_alias=AliasChoices("CURB_LANGFUSE_PUBLIC_KEY", "LANGFUSE_PUBLIC_KEY")
+    )
+    langfuse_secret_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("CURB_LANGFUSE_SECRET_KEY", "LANGFUSE_SECRET_KEY")
+    )
+    otlp_endpoint: Annotated[str, AfterValidator(_http)] = Field(
+        default="", validation_alias=AliasChoices("CURB_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    otlp_headers: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("CURB_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+    )
 
     @model_validator(mode="after")
     def _certificate_and_key(self) -> "Settings":

@@ -13,10 +13,12 @@ from activities.reset import ResetActivities
 from activities.retention import RetentionActivities
 from activities.supervision import Supervision
 from activities.sweep import SweepActivities
+from activities.traces import TraceActivities
 from worker.alerting import alerts_here
 from worker.config import Config
 from worker.config_reports import reports_here
 from worker.settings import Settings
+from worker.tracing import trace_targets
 from workflows.alert import Alert
 from workflows.anomaly_sweep import AnomalySweep
 from workflows.cost_report import CostReport
@@ -24,6 +26,7 @@ from workflows.daily_reset import DailyReset
 from workflows.provider_health import ProviderHealth
 from workflows.reconcile import Reconcile
 from workflows.retention import Retention
+from workflows.trace_export import TraceExport
 
 WORKFLOWS: tuple[type, ...] = (
     Alert,
@@ -33,6 +36,7 @@ WORKFLOWS: tuple[type, ...] = (
     ProviderHealth,
     Reconcile,
     Retention,
+    TraceExport,
 )
 
 
@@ -45,6 +49,7 @@ def activities(dependencies: Dependencies, supervision: Supervision) -> list[Cal
     reset = ResetActivities(dependencies, supervision)
     retention = RetentionActivities(dependencies, supervision)
     sweep = SweepActivities(dependencies, supervision)
+    traces = TraceActivities(dependencies, supervision)
     return [
         alerts.look_at_alert,
         alerts.tell,
@@ -66,6 +71,7 @@ def activities(dependencies: Dependencies, supervision: Supervision) -> list[Cal
         sweep.sweep,
         sweep.tell_sweep_failure,
         sweep.tell_sweep_recovery,
+        traces.export_traces,
     ]
 
 
@@ -86,4 +92,6 @@ def supervision(
         sweep=config.sweep,
         reports=reports_here(config.reports, channels),
         retention=config.retention,
+        traces=config.traces.policy,
+        trace_targets=trace_targets(settings, config.traces),
     )

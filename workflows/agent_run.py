@@ -194,6 +194,7 @@ def _opening(given: RunInput) -> OpenRun:
         session=given.session,
         application=given.application,
         tags=given.tags,
+        traceparent=given.traceparent,
         parent=given.parent,
     )
 

@@ -63,6 +63,7 @@ class Children:
                 session=self._given.session,
                 application=self._given.application,
                 tags=self._given.tags,
+                traceparent=self._given.traceparent,
                 parent=self._as_parent(),
             ),
             id=run_id,

@@ -32,8 +32,9 @@ class RunInput(Wire):
     """Start a run. The only required field is `agent`; a person can type this into the Temporal UI.
 
     task: what to do, in words; programs store it first and pass conversation_id instead, so that
-    it stays out of history. budget_usd: dollars as text. continue_after_steps: continue as new
-    at least that often (0: when Temporal suggests it).
+    it stays out of history. budget_usd: dollars as text. traceparent: the trace of whoever starts it (W3C
+    Trace Context). continue_after_steps: continue as new at least that often (0: when Temporal suggests
+    it).
     """
 
     agent: str
@@ -48,6 +49,7 @@ class RunInput(Wire):
     session: str = ""
     application: str = ""
     tags: dict[str, str] = Field(default_factory=dict)
+    traceparent: str = ""
     parent: Parent | None = None
     continue_after_steps: int = Field(default=0, ge=0)
     state: RunState | None = None

@@ -29,6 +29,7 @@ from gateway.http.wires import ClientRequest, Wire
 from gateway.keys import Principal, Unauthorized
 from gateway.policy.refusals import Refusal
 from gateway.providers.errors import ProviderError
+from gateway.traces.ids import TRACEPARENT, read_traceparent
 
 IDEMPOTENCY_KEY = "idempotency-key"
 _LONGEST_IDEMPOTENCY_KEY = 200
@@ -139,6 +140,8 @@ class ModelEndpoint:
             agents=self._door.agents,
             store=self._door.gateway.store,
         )
+        place = read_traceparent(headers.get(TRACEPARENT, ""))
+        caller = replace(caller, trace_id=place.trace_id, span_id=place.span_id)
         return _Came(principal, caller, request, model, body)
 
     def _call(self, came: "_Came", idempotency_key: str, digest: str, reply: Reply) -> Call:

@@ -45,6 +45,7 @@ CLASSES: tuple[DataClass, ...] = (
         "reconciliations", "what was compared with the providers' usage", 365, 7, "a week is looked back on"
     ),
     DataClass("violations", "refusals by rate limits, with their addresses", 90),
+    DataClass("traces", "what could not be told to whoever keeps traces", 90),
     DataClass("scheduled_work", "which scheduled work was done when", 90, 2, "work must not be done twice"),
 )
 BY_NAME: Mapping[str, DataClass] = {each.name: each for each in CLASSES}

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg.rows import DictRow
 from pydantic import TypeAdapter
@@ -14,7 +15,7 @@ from gateway.store.errors import StoreRejected
 
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 _TRIES = 8
-_PLAIN: dict[str, object] = {"answer": None, "prompt_tokens": 0}
+_PLAIN: dict[str, object] = {"answer": None, "prompt_tokens": 0, "started_at": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,17 @@ class Conversations:
         await self._database.rows("create_conversation", id=conversation_id, run_id=run_id, agent=agent)
         return conversation_id
 
-    async def append(self, conversation_id: str, key: str, message: Message) -> int:
+    async def append(
+        self, conversation_id: str, key: str, message: Message, *, started_at: datetime | None = None
+    ) -> int:
         """Add an item and return its number; under a key that exists, the number it already has.
 
-        Raises NotFound when there is no such conversation.
+        started_at: when the work began whose result it is. Raises NotFound when there is no such
+        conversation.
         """
-        row = await append(self._database, "append_item", conversation_id, key, message)
+        row = await append(
+            self._database, "append_item", conversation_id, key, message, started_at=started_at
+        )
         return int(row["number"])
 
     async def load(self, conversation_id: str, up_to: int | None = None) -> list[Item]:

@@ -6,7 +6,20 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Select, and_, case, column, func, literal_column, or_, select
+from sqlalchemy import (
+    CTE,
+    Column,
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    column,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from gateway.events import Event
@@ -14,6 +27,7 @@ from gateway.store.database import DIALECT, Connection, Database, fetch, run
 from gateway.store.errors import StoreRejected
 from gateway.store.folding import Books, event_key, fold, to_json
 from gateway.store.tables import CLOSING, OPENING, attempts
+from gateway.store.tables_traces import trace_outbox, trace_targets
 from gateway.store.tables_usage import stale_hours
 from gateway.store.usage import mark_attempts
 
@@ -70,6 +84,7 @@ async def _book(connection: Connection, books: Books) -> None:
         await fetch(connection, _upsert_attempts(), {"rows": to_json(rows)})
     if corrected := _attempts_of_other_postings(books):
         await mark_attempts(connection, corrected)
+        await run(connection, "mark_traces", subjects=[f"attempt:{each}" for each in corrected])
     for query, table in (
         ("insert_postings", books.postings),
         ("insert_switch_events", books.switch_events),
@@ -96,7 +111,8 @@ def _upsert_attempts() -> str:
     """INSERT ... ON CONFLICT for a JSON array of whole rows, as psycopg reads it.
 
     Opening columns are taken once; closing columns when the new rank is higher. A row that has
-    nothing new to say is not written at all. The hours of those written are marked as stale.
+    nothing new to say is not written at all. The hours of those written are marked as stale, and those
+    that have ended as something to tell.
     """
     new_row = func.json_populate_recordset(literal_column("NULL::attempts"), literal_column("%(rows)s::json"))
     source: Select[*tuple[Any, ...]] = select(*(column(c.name) for c in attempts.c)).select_from(new_row)
@@ -124,10 +140,29 @@ def _upsert_attempts() -> str:
         index_elements=[attempts.c.attempt_id], set_=changes, where=or_(opens, closes, confirms, earlier)
     )
     hour: ColumnElement[object] = literal_column("date_trunc('hour', attempts.at, 'UTC')").label("hour")
-    touched = upsert.returning(hour).cte("touched")
+    touched = upsert.returning(hour, attempts.c.attempt_id, attempts.c.state).cte("touched")
     marks = insert(stale_hours).from_select(["hour"], select(touched.c.hour).distinct())
+    marks = marks.add_cte(_untold(touched))
     compiled = marks.compile(dialect=DIALECT, compile_kwargs=_LITERAL)
     return str(compiled).replace("%%(rows)s", "%(rows)s")
+
+
+def _untold(touched: CTE) -> CTE:
+    """Marks those that have ended, where there is anybody to tell: mark_traces, for rows at hand."""
+    subject: ColumnElement[str] = literal_column("'attempt:'") + touched.c.attempt_id
+    ended = touched.c.state.in_(("settled", "in_doubt"))
+    mark: ColumnElement[int] = func.nextval("trace_marks")
+    rows = (
+        select(trace_targets.c.name, subject, mark)
+        .select_from(touched.join(trace_targets, true()))
+        .where(ended)
+    )
+    again = {"mark": mark, "tries": 0, "error": "", "at": func.now()}
+    untold = insert(trace_outbox).from_select(["target", "subject", "mark"], rows)
+    untold = untold.on_conflict_do_update(
+        index_elements=[trace_outbox.c.target, trace_outbox.c.subject], set_=again
+    )
+    return untold.returning(trace_outbox.c.mark).cte("untold")
 
 
 _PLACE = ("closed_epoch", "closed_seq")

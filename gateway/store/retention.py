@@ -35,6 +35,7 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "reconciliations": ("retire_reconciliations", "retire_provider_costs", "retire_unattributed_usage"),
         "violations": ("retire_rate_limit_violations",),
         "scheduled_work": ("retire_scheduled_work",),
+        "traces": ("retire_traces",),
         "http_answers": ("expire_http_answers",),
         "housekeeping": ("retire_epochs", "retire_claims", "retire_processes"),
     }

@@ -175,6 +175,15 @@ class Runs:
         )
         return row is not None
 
+    async def rate(self, run_id: str, name: str, by: str, value: float | str, comment: str = "") -> None:
+        """Note what somebody says of a run, instead of what he said under this name before.
+
+        Raises NotFound.
+        """
+        body = json.dumps({"name": name, "by": by, "value": value, "comment": comment})
+        if await self._database.row("rate_run", run_id=run_id, key=f"rating:{name}:{by}", body=body) is None:
+            raise NotFound(f"there is no run {run_id}")
+
     async def events(self, run_id: str, kind: str | None = None) -> Sequence[RunEvent]:
         """What was recorded about a run, oldest first."""
         rows = await self._database.rows("run_events", run_id=run_id, kind=kind)

@@ -18,6 +18,7 @@ from gateway.store.reconciliations import Reconciliations
 from gateway.store.reports import Reports
 from gateway.store.retention import Retention
 from gateway.store.runs import Runs
+from gateway.store.traces import Traces
 from gateway.store.usage import Usage
 from gateway.store.violations import Violations
 
@@ -47,6 +48,7 @@ class Store:
         self.anomalies = Anomalies(database)
         self.figures = Figures(database)
         self.reports = Reports(database)
+        self.traces = Traces(database)
 
     @classmethod
     async def connect(cls, url: str, *, pool_size: int = 10, wait_seconds: float = 5.0) -> "Store":

@@ -166,6 +166,7 @@ items = Table(
     count("prompt_tokens"),
     Column("answer", JSON),  # finish_reason, deployment, settlement: set when the item is a model's answer
     time("at", now=True),
+    time("started_at"),  # of a tool: when it began
     UniqueConstraint("conversation_id", "key", name="items_once"),
     Index("items_answers", "key", postgresql_where=text("answer IS NOT NULL")),
 )

@@ -197,3 +197,25 @@ def test_runs_are_listed_newest_first_and_can_be_chosen(curb: Curb) -> None:
     assert [run["id"] for run in listed] == ["listed-2", "listed-1"]
     assert {run["status"] for run in listed} == {"completed"}
     assert "listed-2" in curb("runs", "--agent", "worker").out
+
+
+def test_a_run_is_rated_by_number_or_by_word(curb: Curb) -> None:
+    run = curb.json("run", "worker", "Look at the files.")["id"]
+
+    assert f"run {run}: quality 0.9" in curb("rate", run, "0.9").err
+    said = curb.json("rate", run, "wrong", "--name", "verdict", "--comment", "the sum is off")
+    assert (said["id"], said["name"], said["value"]) == (run, "verdict", "wrong")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["nothing-like-it", "0.9"], 1, "there is no run nothing-like-it"),
+        (["some", "x" * 501], 2, "a number, or 1 to 500 characters"),
+    ],
+)
+def test_what_cannot_be_rated_says_why(curb: Curb, arguments: list[str], status: int, said: str) -> None:
+    done = curb("rate", *arguments)
+
+    assert done.status == status
+    assert said in done.err

@@ -40,9 +40,10 @@ class Answer:
 
 @dataclass
 class Receiver:
-    """answers: the next ones, in order; then 200 `ok` for ever."""
+    """answers: the next ones, in order; then the usual one for ever."""
 
     url: str = ""
+    usual: Answer = Answer()
     requests: list[Received] = field(default_factory=list)
     answers: deque[Answer] = field(default_factory=deque)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -64,7 +65,7 @@ class Receiver:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.requests.append(Received(request.method, request.path_qs, headers, await request.read()))
         self._changed.set()
-        answer = self.answers.popleft() if self.answers else Answer()
+        answer = self.answers.popleft() if self.answers else self.usual
         if answer.instead == "hang":
             await self._ended.wait()
         if answer.instead == "stall":

@@ -50,6 +50,7 @@ def application() -> typer.Typer:
     app.command("top-up")(steering.top_up)
     for decide in (steering.answer, steering.approve, steering.deny):
         app.command(decide.__name__)(decide)
+    app.command("rate")(steering.rate)
     app.add_typer(switches.app, name="switch")
     app.add_typer(alerts.app, name="alerts")
     app.command("budgets")(accounts.budgets)

@@ -1,6 +1,7 @@
 """curb run, runs, show."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -58,6 +59,7 @@ def run(
         session=session,
         application="cli",
         tags=_tags(tag or []) | _value(value),
+        traceparent=os.environ.get("TRACEPARENT", ""),
     )
     ended_well = asyncio.run(_run(launch, tuple(tools or ()), config, wait=wait, as_json=json))
     raise typer.Exit(Status.DONE if ended_well else Status.FAILED)

@@ -1,6 +1,7 @@
-"""curb pause, resume, kill, top-up, answer, approve, deny."""
+"""curb pause, resume, kill, top-up, answer, approve, deny, rate."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +12,8 @@ from worker.cli.output import Json
 
 if TYPE_CHECKING:
     from worker.cli.servers import Desk
+
+_LONGEST_WORD = 500
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the run's record.")]
 CallId = Annotated[str, typer.Argument(metavar="CALL", help="The tool call's id, as `curb show` prints it.")]
@@ -123,6 +126,45 @@ def deny(run: RunId, call: CallId, reason: Reason = "", json: Json = False) -> N
     """
     done = {"id": run, "call": call, "done": "denied"}
     _steer(lambda desk: desk.runs.deny(run, call, reason), done, json)
+
+
+def rate(
+    run: RunId,
+    value: Annotated[str, typer.Argument(help="A number, for example 0.9, or a word.")],
+    name: Annotated[str, typer.Option(help="What is rated.")] = "quality",
+    comment: Annotated[str, typer.Option(help="Why.")] = "",
+    json: Json = False,
+) -> None:
+    """Say how good a run was; who keeps traces gets it as a score.
+
+    Saying it again replaces it.
+    """
+    asyncio.run(_rate(run, _number(value), name, comment, as_json=json))
+
+
+async def _rate(run: str, value: float | str, name: str, comment: str, *, as_json: bool) -> None:
+    from worker.cli import output
+    from worker.cli.servers import house, open_desk, who
+
+    async with open_desk(house()) as desk:
+        await desk.store.runs.rate(run, name, who(), value, comment)
+        await desk.store.events.audit(who(), "rate", run, {"name": name, "value": value})
+    if as_json:
+        output.print_json({"id": run, "name": name, "value": value, "by": who()})
+    else:
+        output.say(f"run {run}: {name} {value}")
+
+
+def _number(written: str) -> float | str:
+    try:
+        value = float(written)
+    except ValueError:
+        value = math.nan
+    if math.isfinite(value):
+        return value
+    if not 1 <= len(written) <= _LONGEST_WORD:
+        raise typer.BadParameter(f"a number, or 1 to {_LONGEST_WORD} characters", param_hint="VALUE")
+    return written
 
 
 def _steer(act: "Callable[[Desk], Awaitable[None]]", done: dict[str, Any], as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
-from activities.digests import short_hash
+from gateway.digests import short_hash
 from gateway.errors import CurbError
 from gateway.policy.refusals import Refusal
 from worker.plugin.launch import Launch

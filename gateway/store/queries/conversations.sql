@@ -13,8 +13,8 @@ WITH slot AS (
       AND NOT EXISTS (SELECT FROM items WHERE conversation_id = %(id)s AND key = %(key)s)
     RETURNING items - 1 AS number
 ), added AS (
-    INSERT INTO items (conversation_id, number, key, message, answer, prompt_tokens)
-    SELECT %(id)s, number, %(key)s, %(message)s::json, %(answer)s::json, %(prompt_tokens)s FROM slot
+    INSERT INTO items (conversation_id, number, key, message, answer, prompt_tokens, started_at)
+    SELECT %(id)s, number, %(key)s, %(message)s::json, %(answer)s::json, %(prompt_tokens)s, %(started_at)s FROM slot
     RETURNING number, message::text AS message, answer::text AS answer
 )
 SELECT number, message, answer FROM added

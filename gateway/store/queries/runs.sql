@@ -7,8 +7,10 @@ ON CONFLICT (id) DO UPDATE SET
     temporal_run_id = coalesce(nullif(excluded.temporal_run_id, ''), r.temporal_run_id)
 RETURNING *
 
+-- A run that has ended is something to tell.
 -- name: update_run
-UPDATE runs SET
+WITH done AS (
+    UPDATE runs SET
     status = coalesce(%(status)s::text, status),
     reason = coalesce(%(reason)s::text, reason),
     waiting_for = CASE WHEN %(status)s::text = ANY(%(ended)s::text[]) THEN ''
@@ -21,6 +23,12 @@ UPDATE runs SET
     ended_at = CASE WHEN %(status)s::text = ANY(%(ended)s::text[]) THEN now() END
 WHERE id = %(id)s AND ended_at IS NULL
 RETURNING *
+), marked AS (
+    INSERT INTO trace_outbox (target, subject, mark)
+    SELECT t.name, 'run:' || done.id, nextval('trace_marks') FROM done CROSS JOIN trace_targets AS t WHERE done.ended_at IS NOT NULL
+    ON CONFLICT (target, subject) DO UPDATE SET mark = nextval('trace_marks'), tries = 0, error = '', at = now()
+)
+SELECT * FROM done
 
 -- name: get_run
 SELECT * FROM runs WHERE id = %(id)s
@@ -30,6 +38,20 @@ INSERT INTO run_events (run_id, kind, key, body)
 VALUES (%(run_id)s, %(kind)s, %(key)s, %(body)s::json)
 ON CONFLICT DO NOTHING
 RETURNING id
+
+-- What somebody says of a run replaces what he said of it before, and is something to tell.
+-- name: rate_run
+WITH rated AS (
+    INSERT INTO run_events AS e (run_id, kind, key, body)
+    SELECT id, 'rating', %(key)s, %(body)s::json FROM runs WHERE id = %(run_id)s
+    ON CONFLICT (run_id, key) DO UPDATE SET body = excluded.body, at = now()
+    RETURNING run_id
+), marked AS (
+    INSERT INTO trace_outbox (target, subject, mark)
+    SELECT t.name, 'run:' || run_id, nextval('trace_marks') FROM rated CROSS JOIN trace_targets AS t
+    ON CONFLICT (target, subject) DO UPDATE SET mark = nextval('trace_marks'), tries = 0, error = '', at = now()
+)
+SELECT run_id FROM rated
 
 -- name: run_events
 SELECT run_id, kind, key, body, at FROM run_events
