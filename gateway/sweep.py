@@ -79,6 +79,7 @@ class Sweep:
             found += [*await self._spending(before), *await self._thresholds(before)]
         found += [*await self._spending(looked), *await self._thresholds(looked)]
         found += [*await self._velocity(looked), *await self._calls(looked), *await self._memory()]
+        found += await self._traces()
         return found
 
     async def _velocity(self, looked: Moment) -> list[Finding]:
@@ -137,6 +138,15 @@ class Sweep:
             log.warning("the sweep cannot ask Redis", error=str(error))
             return []
         return [] if finding is None else [finding]
+
+    async def _traces(self) -> list[Finding]:
+        if (lag := self._rules.trace_export_lag) is None:
+            return []
+        found = [
+            lag.judge(each.target, each.waiting, each.oldest_seconds, each.refused)
+            for each in await self._store.traces.backlog()
+        ]
+        return [finding for finding in found if finding is not None]
 
     async def _tell(self, todo: Plan, looked: Moment, *, may_act: bool) -> None:
         """First act, then tell, then remember: whatever is cut in between is done again by the next try."""

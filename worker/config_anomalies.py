@@ -14,6 +14,7 @@ from gateway.policy.anomaly_calls import (
     ModelDegradation,
     RedisMemory,
     SuccessRate,
+    TraceLag,
     VelocityAll,
 )
 from gateway.policy.cost_thresholds import CostThreshold, SpendPeriod
@@ -121,6 +122,10 @@ class RedisMemorySection(RuleSection):
     above: Ratio = 0.86
 
 
+class TraceLagSection(RuleSection):
+    after: Seconds = 600.0
+
+
 class HourSection(Section):
     """Two amounts; `off` switches one off."""
 
@@ -165,6 +170,7 @@ class AnomaliesSection(Section):
     )
     success_rate: Annotated[SuccessRateSection, BeforeValidator(_switchable)] = SuccessRateSection()
     redis_memory: Annotated[RedisMemorySection, BeforeValidator(_switchable)] = RedisMemorySection()
+    trace_export_lag: Annotated[TraceLagSection, BeforeValidator(_switchable)] = TraceLagSection()
     cost_thresholds: Annotated[CostThresholdsSection, BeforeValidator(_switchable)] = CostThresholdsSection()
 
 
@@ -200,6 +206,7 @@ def sweep_rules(section: AnomaliesSection, alert_rules: Sequence[Written], veloc
         cache_hit_rate=_cache_hit_rate(section.cache_hit_rate),
         success_rate=_success_rate(section.success_rate),
         redis_memory=None if section.redis_memory.off else RedisMemory(section.redis_memory.above),
+        trace_export_lag=None if section.trace_export_lag.off else TraceLag(section.trace_export_lag.after),
         thresholds=(*_thresholds(section.cost_thresholds), *map(_written, alert_rules)),
         reactions=_reactions(section),
         remind_seconds=section.remind,

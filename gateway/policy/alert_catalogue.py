@@ -214,7 +214,11 @@ _LIST: dict[str, KnownRule] = {
         _WATCHED, title="Redis is {used_ratio} full", advice="A full Redis stops buying, not accounting."
     ),
     "gateway_errors": _WATCHED,
-    "trace_export_lag": _WATCHED,
+    "trace_export_lag": replace(
+        _WATCHED,
+        title="{waiting} traces wait for {target}, for {oldest}; {refused} were refused",
+        advice="Nothing is lost; `curb-traces-` and its name in the Temporal UI says why.",
+    ),
     "backup_failed": KnownRule("critical", resolve_after_seconds=26 * _HOUR),
     "supervision_failed": replace(
         _WATCHED,

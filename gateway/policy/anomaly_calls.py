@@ -177,5 +177,23 @@ class RedisMemory:
         return Finding("redis_memory", "redis", "warning", evidence)
 
 
+@dataclass(frozen=True, slots=True)
+class TraceLag:
+    """Traces do not get to whoever keeps them: some wait for long, or some were refused within the hour."""
+
+    after_seconds: float = 600.0
+
+    def judge(self, target: str, waiting: int, oldest_seconds: float, refused: int) -> Finding | None:
+        if oldest_seconds <= self.after_seconds and not refused:
+            return None
+        evidence = {
+            "target": target,
+            "waiting": waiting,
+            "oldest_seconds": round(oldest_seconds),
+            "refused": refused,
+        }
+        return Finding("trace_export_lag", f"traces:{target}", "warning", evidence)
+
+
 def _told(agent: Outcomes) -> dict[str, object]:
     return {"error_ratio": round(agent.ratio, 4), "errors": agent.errors, "calls": agent.calls}

@@ -12,6 +12,7 @@ from gateway.policy.anomaly_calls import (
     ModelDegradation,
     RedisMemory,
     SuccessRate,
+    TraceLag,
     VelocityAll,
 )
 from gateway.policy.cost_thresholds import DEFAULT_THRESHOLDS, CostThreshold
@@ -46,6 +47,7 @@ class SweepRules:
     cache_hit_rate: CacheHitRate | None = None  # there is no cache yet to be missed
     success_rate: SuccessRate | None = SuccessRate()
     redis_memory: RedisMemory | None = RedisMemory()
+    trace_export_lag: TraceLag | None = TraceLag()
     thresholds: tuple[CostThreshold, ...] = DEFAULT_THRESHOLDS
     reactions: Mapping[str, Reaction] = field(default_factory=dict)
     remind_seconds: float = 300.0

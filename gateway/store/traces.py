@@ -35,11 +35,12 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for one target. oldest_seconds: since when."""
+    """What waits for one target. oldest_seconds: since when. refused: given up within the last hour."""
 
     target: str
     waiting: int
     oldest_seconds: float
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from gateway.events import Event
-from gateway.policy.anomaly_calls import CacheHitRate, RedisMemory
+from gateway.policy.anomaly_calls import CacheHitRate, RedisMemory, TraceLag
 from gateway.policy.cost_thresholds import CostThreshold
 from gateway.policy.money import usd
 from gateway.policy.periods import Calendar
@@ -242,6 +242,20 @@ async def test_redis_is_judged_by_its_own_limit(
 
     [alert] = await told(store, "redis_memory")
     assert alert.evidence["limit_bytes"] == 4 * 2**30
+
+
+async def test_traces_that_do_not_get_anywhere_are_told(
+    store: Store, sweeper: SweepMaker, now: datetime
+) -> None:
+    await store.traces.aim(["langfuse"])
+    try:
+        await store.traces.mark(["attempt:a#1", "attempt:b#1"])
+        await sweeper(trace_export_lag=TraceLag(after_seconds=0)).sweep(now, now)
+    finally:
+        await store.traces.aim([])
+
+    [alert] = await told(store, "trace_export_lag")
+    assert (alert.scope, alert.evidence["waiting"]) == ("traces:langfuse", 2)
 
 
 async def test_what_was_settled_late_or_adjusted_is_not_speed(

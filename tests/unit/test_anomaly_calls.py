@@ -11,6 +11,7 @@ from gateway.policy.anomaly_calls import (
     Outcomes,
     RedisMemory,
     SuccessRate,
+    TraceLag,
     VelocityAll,
 )
 from gateway.policy.money import usd
@@ -81,3 +82,11 @@ def test_memory_is_told_only_where_it_has_a_limit() -> None:
     assert RedisMemory().judge(87, 100) is not None
     assert RedisMemory().judge(86, 100) is None
     assert RedisMemory().judge(10**12, 0) is None
+
+
+def test_traces_that_wait_for_long_or_were_refused_are_told() -> None:
+    assert TraceLag(600).judge("langfuse", 5, 600, 0) is None
+    assert TraceLag(600).judge("langfuse", 0, 0, 1) is not None
+    late = TraceLag(600).judge("langfuse", 5, 601, 0)
+    assert late is not None
+    assert (late.scope, late.evidence["waiting"]) == ("traces:langfuse", 5)

@@ -17,6 +17,7 @@ from gateway.policy.anomaly_calls import (
     Outcomes,
     RedisMemory,
     SuccessRate,
+    TraceLag,
     VelocityAll,
 )
 from gateway.policy.cost_thresholds import DEFAULT_THRESHOLDS, Spent, over_thresholds
@@ -38,6 +39,7 @@ def findings() -> Sequence[Finding | None]:
         CacheHitRate().judge(100, 3),
         SuccessRate().judge(Outcomes("", 100, 20)),
         RedisMemory().judge(99, 100),
+        TraceLag().judge("langfuse", 9, 700, 1),
         *over_thresholds(DEFAULT_THRESHOLDS, [Spent("global", "day", "2026-11-21", usd(120))], {}),
     ]
 

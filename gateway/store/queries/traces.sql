@@ -30,9 +30,10 @@ FROM unnest(%(subjects)s::text[]) AS f (subject)
 WHERE o.target = %(target)s AND o.subject = f.subject
 
 -- name: trace_backlog
-SELECT t.name AS target, count(o.subject) AS waiting,
-       coalesce(extract(epoch FROM now() - min(o.at)), 0)::float AS oldest_seconds
-FROM trace_targets AS t LEFT JOIN trace_outbox AS o ON o.target = t.name AND o.tries < 10
+SELECT t.name AS target, count(o.subject) FILTER (WHERE o.tries < 10) AS waiting,
+       coalesce(extract(epoch FROM now() - min(o.at) FILTER (WHERE o.tries < 10)), 0)::float AS oldest_seconds,
+       count(*) FILTER (WHERE o.tries >= 10 AND o.at > now() - interval '1 hour') AS refused
+FROM trace_targets AS t LEFT JOIN trace_outbox AS o ON o.target = t.name
 GROUP BY t.name ORDER BY t.name
 
 -- name: attempts_to_tell
