@@ -41,7 +41,7 @@ def encoded(
         return family.encode(this, deployment, max_output_tokens)
 
     if isinstance(request, WireRequest):
-        if request.family == family.name:
+        if (request.family, request.api) == (family.name, family.api):
             body = family.pass_on(request, deployment, max_output_tokens)
             return body, document_size(request, body, deployment), True
         request = request.neutral()

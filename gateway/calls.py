@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.config import FamilyName
+from gateway.config import Api, FamilyName
 from gateway.listening import Listener
 from gateway.policy.money import NanoUsd
 from gateway.policy.refusals import Refusal
@@ -122,7 +122,8 @@ class WireRequest:
     """A client's own JSON document, in the format of one family.
 
     A deployment of that family gets the document as it is, but for what curb must set; another
-    family gets `neutral()`, which raises Untranslatable.
+    family gets `neutral()`, which raises Untranslatable. api: which of the family's it is for; one that
+    makes embeddings has an answer of no tokens.
     streamed: whether the client reads a stream. images: how many there are, image_bytes: how much
     of the document is their data. headers: go with the document, to its own family only.
     """
@@ -137,6 +138,7 @@ class WireRequest:
     images: int = 0
     image_bytes: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
+    api: Api = "chat"
 
 
 Request = ModelRequest | WireRequest

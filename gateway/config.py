@@ -8,6 +8,7 @@ from gateway.policy.money import NanoUsd, usd
 from gateway.policy.rate_limits import RateLimits
 
 FamilyName = Literal["openai", "anthropic"]
+Api = Literal["chat", "responses", "embeddings"]
 UsageApi = Literal["", "openai", "anthropic"]
 
 
@@ -18,7 +19,8 @@ class Provider:
 
     usage_api: who tells what was used, at usage_url, to whoever has the key of usage_key_env or
     usage_key_file ('' or no key: nobody). usage_api_key_id: the provider's id of the key that curb calls
-    with, to count that one alone. exclusive_key: nobody but curb uses what is counted.
+    with, to count that one alone. exclusive_key: nobody but curb uses what is counted. responses: whether it
+    has OpenAI's Responses API, too; who has not gets such requests as chat.
     """
 
     name: str
@@ -35,6 +37,11 @@ class Provider:
     exclusive_key: bool = False
     api_key_envs: tuple[str, ...] = ()
     api_key_files: tuple[str, ...] = ()
+    responses: bool = False
+
+    def speaks(self, family: FamilyName, api: Api) -> bool:
+        """Whether a document for this API of this family can go there as it is."""
+        return self.family == family and (api != "responses" or self.responses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class Deployment:
 
     model: the name on the wire. price_model: the name to look the price up under.
     ceiling_*: nano-dollars per million tokens to charge when no price is known (I10);
-    None means: no price, no call.
+    None means: no price, no call. kind: whether it answers or makes embeddings.
     """
 
     name: str
@@ -55,6 +62,7 @@ class Deployment:
     overhead_tokens: int = 64
     ceiling_nano_usd_per_mtok: NanoUsd | None = None
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    kind: Literal["chat", "embedding"] = "chat"
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ def default_providers() -> tuple[Provider, ...]:
             usage_api="openai",
             usage_url="https://api.openai.com/v1",
             usage_key_env="OPENAI_ADMIN_KEY",
+            responses=True,
         ),
         Provider(
             "google",
@@ -85,7 +86,7 @@ def default_providers() -> tuple[Provider, ...]:
 
 
 def default_deployments() -> tuple[Deployment, ...]:
-    """Return the models of the tiers, and the two that Together serves.
+    """Return the models of the tiers, the two that Together serves, and those for embeddings.
 
     overhead_tokens covers what a provider puts around the request (Anthropic adds up to 346 tokens of
     tool instructions, Llama's chat template a system header). tokens_per_image is the most that
@@ -103,6 +104,8 @@ def default_deployments() -> tuple[Deployment, ...]:
         _deployment("anthropic/claude-opus-4-6", max_output=128_000, overhead=512, image=1_700),
         _deployment("together/meta-llama/Llama-3-70b-chat-hf", max_output=4_096, overhead=256),
         _deployment("together/meta-llama/Llama-3-8b-chat-hf", max_output=4_096, overhead=256),
+        _embedding("openai/text-embedding-3-small"),
+        _embedding("openai/text-embedding-3-large"),
     )
 
 
@@ -129,6 +132,11 @@ def _deployment(name: str, *, max_output: int, overhead: int, image: int | None 
         tokens_per_image=image,
         overhead_tokens=overhead,
     )
+
+
+def _embedding(name: str) -> Deployment:
+    provider, _, model = name.partition("/")
+    return Deployment(name, provider, model, kind="embedding")
 
 
 def _openai(name: str, *, tokens_per_image: int | None = None) -> Deployment:

@@ -10,7 +10,7 @@ and a ledger row of its own, until one answers or the caller has to wait.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ from gateway.calls import (
     StoredAnswer,
     WireRequest,
 )
-from gateway.config import Deployment, FamilyName, GatewayConfig
+from gateway.config import Deployment, GatewayConfig, Provider
 from gateway.counting import TokenCounter
 from gateway.errors import StateUnavailable, StoreUnavailable
 from gateway.events import Opened
@@ -42,10 +42,10 @@ from gateway.policy import routing
 from gateway.policy.budgets import affordable_tier
 from gateway.policy.money import NanoUsd
 from gateway.policy.periods import Calendar
-from gateway.policy.pricing import Price, ceiling_price, upper_bound
+from gateway.policy.pricing import upper_bound
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.prices import PriceBook
-from gateway.providers.base import Family, Hearing, Http, ProviderAnswer
+from gateway.providers.base import Families, Family, Hearing, Http, ProviderAnswer
 from gateway.providers.errors import ProviderError
 from gateway.purchase import Purchase, invalid, unavailable
 from gateway.scoping import Scoping
@@ -75,7 +75,7 @@ class Gateway:
         authority: Authority,
         store: Store,
         prices: PriceBook,
-        families: Callable[[FamilyName], Family],
+        families: Families,
         http: Http,
         metrics: Metrics,
         process_id: str,
@@ -185,19 +185,22 @@ class Gateway:
         """Price one deployment for this request: its body, its bound, what it asks for."""
         deployment = self.config.deployments[name]
         provider = self.config.providers[deployment.provider]
-        price = self._price(deployment)
+        embeds = isinstance(request, WireRequest) and request.api == "embeddings"
+        if embeds != (deployment.kind == "embedding"):
+            return invalid(_wrong_kind(deployment))
+        price = self._prices.for_deployment(deployment, datetime.now(UTC))
         if price is None:
             return invalid(
                 f"{name}: no price is known for {deployment.provider}/{deployment.model}; add one under "
                 "`prices` in curb.yaml, or a ceiling price for the deployment"
             )
-        wanted = self._output_limit(request, tier, name)
+        wanted = 0 if embeds else self._output_limit(request, tier, name)
         if wanted is None:
             return invalid("max_output_tokens is missing and neither the agent nor the tier gives a default")
-        if wanted < 1 or request.n < 1:
+        if wanted < (not embeds) or request.n < 1:
             return invalid("max_output_tokens and n must be 1 or more")
         limit = min(wanted, deployment.max_output_tokens)
-        family = self._families(provider.family)
+        family = self._family(provider, request)
         try:
             body, size, as_it_is = encoded(request, family, deployment, limit)
         except (ValueError, ProviderError) as error:  # Unbounded, Untranslatable among them
@@ -221,13 +224,11 @@ class Gateway:
         own = known.get(tier) or known.get(routing.tier_of(name, self.config.tiers))
         return None if own is None else own.max_output_tokens
 
-    def _price(self, deployment: Deployment) -> Price | None:
-        known = self._prices.price(
-            deployment.provider, deployment.price_model or deployment.model, datetime.now(UTC)
-        )
-        if known is not None or deployment.ceiling_nano_usd_per_mtok is None:
-            return known
-        return ceiling_price(deployment.provider, deployment.model, deployment.ceiling_nano_usd_per_mtok)
+    def _family(self, provider: Provider, request: Request) -> Family:
+        """Who writes this request for this provider: in the client's own API, where that is spoken there."""
+        if isinstance(request, WireRequest) and provider.speaks(request.family, request.api):
+            return self._families(provider.family, request.api)
+        return self._families(provider.family)
 
     def ask(self, call: Call, option: Option, queued_ms: int, *, used: int, downgrade: bool) -> Ask:
         """What the authority is asked for: the row to open and the budgets to hold it in.
@@ -418,6 +419,12 @@ def _left(reservation: Reservation, settlement: Settlement) -> BudgetLeft | None
         return left
     free = reservation.asked_nano_usd - settlement.cost_nano_usd
     return replace(left, amount_nano_usd=left.amount_nano_usd + free)
+
+
+def _wrong_kind(deployment: Deployment) -> str:
+    if deployment.kind == "embedding":
+        return f"{deployment.name} makes embeddings and no answers; ask for it at /v1/embeddings"
+    return f"{deployment.name} makes no embeddings; ask for a deployment of `kind: embedding`"
 
 
 def _fits_a_header(key: str) -> bool:

@@ -42,18 +42,22 @@ class PriceBook:
         self._version = version(_SOURCE)
         self._known: dict[tuple[str, str, str, tuple[int, ...]], Price | None] = {}
 
-    def price(self, provider: str, model: str, at: datetime) -> Price | None:
+    def price(self, provider: str, model: str, at: datetime, *, embeds: bool = False) -> Price | None:
         """Return the price of a model at a time (aware; naive means UTC), or None: no price, no call.
+
+        embeds: whether it is to make embeddings; only then a price of input alone is one.
 
         The overlay first, then the list by the provider's exact id there. A provider that the list
         does not know (a proxy) may name the model as `provider/model` of one that it does.
         """
         at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-        return self._overlay.price(provider, model, at) or self._listed(provider, model, at)
+        found = self._overlay.price(provider, model, at) or self._listed(provider, model, at)
+        return None if found is not None and found.input_only and not embeds else found
 
     def for_deployment(self, deployment: Deployment, at: datetime) -> Price | None:
         """Return the price of a deployment, else its configured ceiling, else None (I10)."""
-        known = self.price(deployment.provider, deployment.price_model or deployment.model, at)
+        model, embeds = deployment.price_model or deployment.model, deployment.kind == "embedding"
+        known = self.price(deployment.provider, model, at, embeds=embeds)
         if known is not None or deployment.ceiling_nano_usd_per_mtok is None:
             return known
         return ceiling_price(deployment.provider, deployment.model, deployment.ceiling_nano_usd_per_mtok)
@@ -118,12 +122,13 @@ def _price(
     if card is None or card.base.dearest_input == card.base.dearest_output == 0:
         return None
     batch_card = _card(batch) if batch is not None else None
-    return Price(price_id, provider, model, card, batch_card or card.scaled(_HALF))
+    only = standard.output_mtok is None
+    return Price(price_id, provider, model, card, batch_card or card.scaled(_HALF), input_only=only)
 
 
 def _card(price: types.ModelPrice) -> Card | None:
-    """Translate one list entry; None when it has no token price for input or for output."""
-    if price.input_mtok is None or price.output_mtok is None:
+    """Translate one list entry; None when input has no token price. Embeddings have none for output."""
+    if price.input_mtok is None:
         return None
     values = (getattr(price, name) for name in _TOKEN_PRICES)
     tiered = [value for value in values if isinstance(value, types.TieredPrices)]
@@ -136,8 +141,10 @@ def _card(price: types.ModelPrice) -> Card | None:
 
 
 def _rates(price: types.ModelPrice, prompt_tokens: int) -> Rates:
-    """Resolve the rates of a prompt length; kinds without a price cost plain input or output."""
-    plain_in, plain_out = price.input_mtok or Decimal(0), price.output_mtok or Decimal(0)
+    """Resolve the rates of a prompt length; kinds without a price cost plain input or output, and output
+    without one what input does: nothing is free by accident."""
+    plain_in = price.input_mtok or Decimal(0)
+    plain_out = plain_in if price.output_mtok is None else price.output_mtok
     chosen = (
         plain_in,
         plain_out,

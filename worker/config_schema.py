@@ -52,10 +52,12 @@ class ProviderSection(Section):
     usage_key_file: str = ""
     usage_api_key_id: str = ""
     exclusive_key: bool = False
+    responses: bool = False
 
 
 class DeploymentSection(Section):
-    """One provider's one model. `ceiling` is charged per million tokens where no price is known."""
+    """One provider's one model. `ceiling` is charged per million tokens where no price is known. kind: what
+    it makes, answers or embeddings."""
 
     provider: str = ""
     model: str = ""
@@ -65,6 +67,7 @@ class DeploymentSection(Section):
     overhead_tokens: int = Field(default=64, ge=0)
     ceiling: Amount | None = None
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    kind: Literal["chat", "embedding"] = "chat"
 
 
 class TierSection(Section):

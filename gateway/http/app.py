@@ -16,8 +16,10 @@ from gateway.http import problems
 from gateway.http.endpoint import CountEndpoint, Door, KeyHolder, Limits, ModelEndpoint, headers_of
 from gateway.http.fields import BadRequest
 from gateway.http.models import Models
-from gateway.http.wires import ANTHROPIC, OPENAI
+from gateway.http.wires import ANTHROPIC, EMBEDDINGS, OPENAI, RESPONSES
 from gateway.keys import Unauthorized
+
+_WIRES = (OPENAI, ANTHROPIC, RESPONSES, EMBEDDINGS)
 
 
 def build_app(
@@ -32,7 +34,7 @@ def build_app(
     lists = _Lists(door)
     return Starlette(
         routes=[
-            *(Route(w.path, ModelEndpoint(door, w), methods=["POST"]) for w in (OPENAI, ANTHROPIC)),
+            *(Route(w.path, ModelEndpoint(door, w), methods=["POST"]) for w in _WIRES),
             Route("/v1/messages/count_tokens", CountEndpoint(door, ANTHROPIC), methods=["POST"]),
             Route("/v1/models", lists.everything),
             Route("/v1/models/{name:path}", lists.one),

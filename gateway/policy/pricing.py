@@ -90,7 +90,7 @@ class Price:
     """What one model costs at one time, under an id that says where the numbers come from.
 
     id: source, version, provider, model and, for dated prices, since when. batch: the rates of the
-    provider's batch API.
+    provider's batch API. input_only: of a model that makes embeddings, and cannot be asked for answers.
     """
 
     id: str
@@ -98,6 +98,7 @@ class Price:
     model: str
     standard: Card
     batch: Card
+    input_only: bool = False
 
     def card(self, *, batch: bool = False) -> Card:
         return self.batch if batch else self.standard

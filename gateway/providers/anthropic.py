@@ -18,7 +18,7 @@ from gateway.calls import (
     ToolUse,
     WireRequest,
 )
-from gateway.config import Deployment, FamilyName, Provider
+from gateway.config import Api, Deployment, FamilyName, Provider
 from gateway.listening import Delta, ReasoningDelta, TextDelta, ToolBegun, ToolDelta
 from gateway.providers.answers import Progress, ProviderAnswer
 from gateway.providers.errors import ErrorKind, ProviderError, from_stream
@@ -44,6 +44,7 @@ class AnthropicMessages:
     """The Anthropic messages family; see gateway.providers.base.Family."""
 
     name: FamilyName = "anthropic"
+    api: Api = "chat"
 
     def encode(self, request: ModelRequest, deployment: Deployment, max_output_tokens: int) -> bytes:
         """Cache breakpoints: the end of tools and system, and, where the conversation will go on,

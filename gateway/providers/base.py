@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.calls import ModelRequest, WireRequest
-from gateway.config import Deployment, FamilyName, Provider
+from gateway.config import Api, Deployment, FamilyName, Provider
 from gateway.providers.answers import Partial, Progress, ProviderAnswer
 from gateway.providers.exchange import Hearing
 from gateway.providers.http import Http
 
-__all__ = ["Family", "Hearing", "Http", "Partial", "Progress", "ProviderAnswer"]
+__all__ = ["Families", "Family", "Hearing", "Http", "Partial", "Progress", "ProviderAnswer"]
 
 
 class Family(Protocol):
@@ -17,6 +17,8 @@ class Family(Protocol):
 
     @property
     def name(self) -> FamilyName: ...
+    @property
+    def api(self) -> Api: ...
 
     def encode(self, request: ModelRequest, deployment: Deployment, max_output_tokens: int) -> bytes:
         """Return the JSON body in UTF-8: streaming on, usage asked for, the output limit set.
@@ -50,3 +52,9 @@ class Family(Protocol):
         hears the stream while it comes. Raises ProviderError.
         """
         ...
+
+
+class Families(Protocol):
+    """Finds the family for a name, and for one of its APIs; gateway.providers.family is one."""
+
+    def __call__(self, name: FamilyName, api: Api = "chat") -> Family: ...

@@ -21,11 +21,11 @@ from gateway.calls import (
     ToolUse,
     WireRequest,
 )
-from gateway.config import Deployment, FamilyName, Provider
+from gateway.config import Api, Deployment, FamilyName, Provider
 from gateway.listening import Delta, ReasoningDelta, TextDelta, ToolBegun, ToolDelta
 from gateway.providers.answers import Progress, ProviderAnswer
 from gateway.providers.errors import from_stream
-from gateway.providers.exchange import Hearing, exchange, now_ms
+from gateway.providers.exchange import Hearing, Reader, exchange, now_ms
 from gateway.providers.http import Http
 from gateway.providers.sse import SseEvent
 from gateway.providers.usage import openai_usage
@@ -45,6 +45,7 @@ class OpenAIChat:
     """The OpenAI chat-completions family; see gateway.providers.base.Family."""
 
     name: FamilyName = "openai"
+    api: Api = "chat"
 
     def encode(self, request: ModelRequest, deployment: Deployment, max_output_tokens: int) -> bytes:
         """Temperature and top_p are left out for models that count reasoning (max_completion_tokens):
@@ -93,24 +94,52 @@ class OpenAIChat:
     ) -> ProviderAnswer:
         progress = progress if progress is not None else Progress()
         hearing = hearing if hearing is not None else Hearing()
-        started = time.monotonic()
+        return await sent(
+            http,
+            provider,
+            "/chat/completions",
+            body,
+            lambda: ChatReader(provider.name, attempt_id, progress, hearing.deltas),
+            attempt_id=attempt_id,
+            timeout_seconds=timeout_seconds,
+            before_send=before_send,
+            progress=progress,
+            hearing=hearing,
+        )
 
-        async def send(key: str) -> ProviderAnswer:
-            return await exchange(
-                http,
-                provider,
-                "/chat/completions",
-                body,
-                {"authorization": f"Bearer {key}"} if key else {},
-                ChatReader(provider.name, attempt_id, progress, hearing.deltas),
-                attempt_id=attempt_id,
-                timeout_seconds=timeout_seconds - (time.monotonic() - started),
-                before_send=before_send,
-                progress=progress,
-                hearing=hearing,
-            )
 
-        return await http.keys.using(provider, progress, send)
+async def sent(
+    http: Http,
+    provider: Provider,
+    path: str,
+    body: bytes,
+    reader: Callable[[], Reader],
+    *,
+    attempt_id: str,
+    timeout_seconds: float,
+    before_send: Callable[[], None],
+    progress: Progress,
+    hearing: Hearing,
+) -> ProviderAnswer:
+    """One attempt at any of OpenAI's APIs, with one of the provider's keys. See Family.send."""
+    started = time.monotonic()
+
+    async def send(key: str) -> ProviderAnswer:
+        return await exchange(
+            http,
+            provider,
+            path,
+            body,
+            {"authorization": f"Bearer {key}"} if key else {},
+            reader(),
+            attempt_id=attempt_id,
+            timeout_seconds=timeout_seconds - (time.monotonic() - started),
+            before_send=before_send,
+            progress=progress,
+            hearing=hearing,
+        )
+
+    return await http.keys.using(provider, progress, send)
 
 
 @dataclass(slots=True)

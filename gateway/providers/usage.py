@@ -35,6 +35,18 @@ def openai_usage(reported: Mapping[str, Any]) -> Usage | None:
     return Usage(prompt - cached, output, cached, 0, max(reasoning, hidden))
 
 
+def responses_usage(reported: Mapping[str, Any]) -> Usage | None:
+    """input_tokens include cached ones; output_tokens include reasoning ones."""
+    prompt, output = _count(reported, "input_tokens"), _count(reported, "output_tokens")
+    cached = _count(_details(reported, "input_tokens_details"), "cached_tokens", 0)
+    reasoning = _count(_details(reported, "output_tokens_details"), "reasoning_tokens", 0)
+    if prompt is None or output is None or cached is None or reasoning is None:
+        return None
+    if cached > prompt or reasoning > output:
+        return None
+    return Usage(prompt - cached, output, cached, 0, reasoning)
+
+
 def anthropic_usage(reported: Mapping[str, Any]) -> Usage | None:
     """input_tokens exclude cache reads and writes; thinking is part of output_tokens."""
     fresh, output = _count(reported, "input_tokens"), _count(reported, "output_tokens")

@@ -17,6 +17,7 @@ from tests.simulated import SimulatedProvider
 from worker.wiring import Servers
 
 GPT, CLAUDE = "gpt-5-mini@say-40", "claude-sonnet-4-5@say-40"
+EMBEDDER = "text-embedding-3-small"
 SLOW = "+slow-stream-40"
 PYDANTIC_SLOW = "gpt-5-mini@say-60+slow-stream-40"  # of an agent in tests.integration.frameworks
 MANNERS = ("", SLOW, "+cut", "+no-usage", "+500", "+429", "+invalid")
@@ -78,6 +79,7 @@ async def open_house(
     given = config(
         simulator.url,
         ("quick", ["gpt-5-mini", "gpt-5-mini@say-12", PYDANTIC_SLOW, *models]),
+        ("vectors", [EMBEDDER, f"{EMBEDDER}@say+no-usage"]),
         ("balanced", [f"{GPT}+500", CLAUDE]),
         ("frontier", [f"{CLAUDE}+429", GPT]),
     )

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conformance.house import CLAUDE, GPT, SLOW, House
+from tests.conformance.house import CLAUDE, EMBEDDER, GPT, SLOW, House
 from tests.conformance.plugin_surfaces import supervised, supervised_and_killed
 from tests.integration.runs import eventually
 from tests.integration.waiting import until
@@ -17,8 +17,9 @@ from workflows.queues import RUNS
 
 Buying = Callable[[House, str], Awaitable[None]]
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+RESPONSES, EMBEDDINGS = "/v1/responses", "/v1/embeddings"
 HELLO: Any = [{"role": "user", "content": "Hello"}]
-OPENAI, ANTHROPIC = f"openai/{GPT}", f"anthropic/{CLAUDE}"
+OPENAI, ANTHROPIC, VECTORS = f"openai/{GPT}", f"anthropic/{CLAUDE}", f"openai/{EMBEDDER}"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,12 @@ def who(name: str, **more: str) -> dict[str, str]:
     return given | {key.replace("_", "-"): value for key, value in more.items()}
 
 
-def asked(model: str, **more: Any) -> dict[str, Any]:
+def asked(path: str, model: str, **more: Any) -> dict[str, Any]:
+    """The body of a request in this endpoint's words."""
+    if path == EMBEDDINGS:
+        return {"model": model, "input": "Hello", **more}
+    if path == RESPONSES:
+        return {"model": model, "input": "Hello", "max_output_tokens": 100, **more}
     return {"model": model, "messages": HELLO, "max_tokens": 100, **more}
 
 
@@ -45,7 +51,7 @@ def whole(path: str, model: str, *, status: int = 200) -> Buying:
     """One answer in one piece."""
 
     async def buy(house: House, name: str) -> None:
-        answer = await house.front.post(path, asked(model), who(name))
+        answer = await house.front.post(path, asked(path, model), who(name))
         assert answer.status_code == status, answer.text
 
     return buy
@@ -55,7 +61,7 @@ def streamed(path: str, model: str) -> Buying:
     """One answer in pieces, read to its end."""
 
     async def buy(house: House, name: str) -> None:
-        async with house.front.stream(path, asked(model, stream=True), who(name)) as answer:
+        async with house.front.stream(path, asked(path, model, stream=True), who(name)) as answer:
             assert answer.status_code == 200
             assert b"".join([piece async for piece in answer.aiter_bytes()])
 
@@ -71,7 +77,7 @@ def abandoned(path: str, model: str) -> Buying:
     """The client goes away in the middle of the stream."""
 
     async def buy(house: House, name: str) -> None:
-        async with house.front.stream(path, asked(f"{model}{SLOW}", stream=True), who(name)) as answer:
+        async with house.front.stream(path, asked(path, f"{model}{SLOW}", stream=True), who(name)) as answer:
             await anext(answer.aiter_bytes())
         await until(lambda: _killed(house, name))
 
@@ -84,7 +90,7 @@ def left_waiting(path: str, model: str) -> Buying:
     async def buy(house: House, name: str) -> None:
         async with httpx.AsyncClient(base_url=house.front.url) as client:
             with pytest.raises(httpx.ReadTimeout):
-                await client.post(path, json=asked(f"{model}{SLOW}"), headers=who(name), timeout=0.5)
+                await client.post(path, json=asked(path, f"{model}{SLOW}"), headers=who(name), timeout=0.5)
         await until(lambda: _killed(house, name))
 
     return buy
@@ -95,7 +101,7 @@ def switched_off(path: str, model: str) -> Buying:
 
     async def buy(house: House, name: str) -> None:
         authority = house.front.world.parts.authority
-        async with house.front.stream(path, asked(f"{model}{SLOW}", stream=True), who(name)) as answer:
+        async with house.front.stream(path, asked(path, f"{model}{SLOW}", stream=True), who(name)) as answer:
             pieces = answer.aiter_bytes()
             await anext(pieces)
             await authority.set_switch(f"kill:agent:{name}", "manual:test:enough")
@@ -111,7 +117,7 @@ def asked_twice(path: str, model: str) -> Buying:
 
     async def buy(house: House, name: str) -> None:
         headers = who(name, idempotency_key=uuid.uuid4().hex)
-        first, second = [await house.front.post(path, asked(model), headers) for _ in range(2)]
+        first, second = [await house.front.post(path, asked(path, model), headers) for _ in range(2)]
         assert second.headers["x-curb-cache"] == "replayed"
         assert first.content == second.content
 
@@ -170,6 +176,18 @@ SURFACES = (
     Surface("chat-switched-off", switched_off(CHAT, OPENAI)),
     Surface("chat-asked-twice", asked_twice(CHAT, OPENAI)),
     Surface("chat-invalid", whole(CHAT, f"{OPENAI}+invalid", status=400), pays=False),
+    Surface("responses", whole(RESPONSES, OPENAI)),
+    Surface("responses-streamed", streamed(RESPONSES, OPENAI)),
+    Surface("responses-translated", whole(RESPONSES, ANTHROPIC)),
+    Surface("responses-translated-streamed", streamed(RESPONSES, ANTHROPIC)),
+    Surface("responses-fallback", whole(RESPONSES, "balanced"), attempts=2),
+    Surface("responses-broken", broken(RESPONSES, OPENAI)),
+    Surface("responses-abandoned", abandoned(RESPONSES, OPENAI)),
+    Surface("responses-switched-off", switched_off(RESPONSES, OPENAI)),
+    Surface("responses-asked-twice", asked_twice(RESPONSES, OPENAI)),
+    Surface("embeddings", whole(EMBEDDINGS, VECTORS)),
+    Surface("embeddings-without-usage", whole(EMBEDDINGS, f"{VECTORS}@say+no-usage")),
+    Surface("embeddings-asked-twice", asked_twice(EMBEDDINGS, VECTORS)),
     Surface("messages", whole(MESSAGES, ANTHROPIC)),
     Surface("messages-streamed", streamed(MESSAGES, ANTHROPIC)),
     Surface("messages-translated", whole(MESSAGES, OPENAI)),

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.attempt import Ended, Option, Sender
 from gateway.calls import Message, ModelRequest, Text, WireRequest
-from gateway.config import Deployment, FamilyName, Provider
+from gateway.config import Api, Deployment, FamilyName, Provider
 from gateway.leases import LeaseKeeper
 from gateway.policy.pricing import Card, Price, Rates
 from gateway.policy.usage import Usage
@@ -19,13 +19,15 @@ from tests.budget_world import ask, held
 
 MESSAGE = Message(role="assistant", parts=(Text(text="Hello."),))
 ANSWER = ProviderAnswer(MESSAGE, "stop", Usage(10, 2), {}, "r1", None, 1)
-PRICE = Price("p", "sim", "m", *[Card(Rates(*[Fraction(1_000_000)] * 5))] * 2)
+CARD = Card(Rates(*[Fraction(1_000_000)] * 5))
+PRICE = Price("p", "sim", "m", CARD, CARD)
 
 
 class Wire:
     """A family that does one thing when it is sent something."""
 
     name: FamilyName = "openai"
+    api: Api = "chat"
 
     def __init__(self, sends: Callable[[Progress], ProviderAnswer]) -> None:
         self._sends = sends

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from gateway.calls import Call, Caller, Message, ModelRequest, Text
 from gateway.config import Deployment, GatewayConfig, Provider, Tier
@@ -21,7 +22,7 @@ def config(
     models = {model for _, names in tiers for model in names}
     return GatewayConfig(
         providers={
-            "openai": Provider("openai", "openai", f"{simulator_url}/v1"),
+            "openai": Provider("openai", "openai", f"{simulator_url}/v1", responses=True),
             "anthropic": Provider("anthropic", "anthropic", simulator_url),
         },
         deployments={f"{_provider(model)}/{model}": _deployment(model) for model in models},
@@ -39,7 +40,9 @@ def _provider(model: str) -> str:
 def _deployment(model: str) -> Deployment:
     provider = _provider(model)
     name = f"{provider}/{model}"
-    return Deployment(name, provider, model, price_model=model.partition("@")[0], max_output_tokens=200_000)
+    kind: Literal["chat", "embedding"] = "embedding" if model.startswith("text-embedding") else "chat"
+    priced = model.partition("@")[0]
+    return Deployment(name, provider, model, price_model=priced, max_output_tokens=200_000, kind=kind)
 
 
 @dataclass

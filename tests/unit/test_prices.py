@@ -289,3 +289,10 @@ def _as_listed(usage: Usage, listed: ModelPrice) -> ListUsage:
         cache_write_tokens=usage.cache_write_tokens,
         **reasoning,
     )
+
+
+def test_a_model_for_embeddings_has_a_price_where_it_is_to_make_some(book: PriceBook) -> None:
+    small = Deployment("openai/small", "openai", "text-embedding-3-small", kind="embedding")
+    price = book.for_deployment(small, NOW)
+    assert price is not None
+    assert (cost(price, Usage(MTOK)), upper_bound(price, MTOK, 0)) == (usd("0.02"), usd("0.02"))

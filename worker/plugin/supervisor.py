@@ -14,7 +14,7 @@ from gateway.agents import Agent
 from gateway.errors import ConfigurationError, NotFound
 from gateway.http.endpoint import Door
 from gateway.http.models import Models
-from gateway.http.wires import ANTHROPIC, OPENAI
+from gateway.http.wires import ANTHROPIC, EMBEDDINGS, OPENAI, RESPONSES
 from gateway.keys import Principal, Unauthorized
 from gateway.policy.money import MoneyError, NanoUsd, usd
 from gateway.policy.refusals import Refusal, RefusalKind
@@ -28,6 +28,7 @@ from worker.wiring import Parts, Servers, open_parts
 
 _NOTE_CHARACTERS = 500
 _STEP = "model_call"
+_WIRES = (OPENAI, RESPONSES, EMBEDDINGS, ANTHROPIC)
 
 
 class _NoKeys:
@@ -49,7 +50,7 @@ class Supervisor:
     def __post_init__(self) -> None:
         gateway = self.parts.gateway
         door = Door(gateway, _NoKeys(), Models(gateway.config), self.agents)
-        self._endpoints = {wire.path: RunEndpoint(door, wire) for wire in (OPENAI, ANTHROPIC)}
+        self._endpoints = {wire.path: RunEndpoint(door, wire) for wire in _WIRES}
         self._snapshots = Snapshots(self.parts.store)
 
     def exchange(self, asking: Asking, path: str, headers: Mapping[str, str], body: bytes) -> Exchange:

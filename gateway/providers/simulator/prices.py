@@ -72,6 +72,8 @@ _TABLE = {
     ),
     "meta-llama/Llama-3-70b-chat-hf": Model(8_192, Rates("0.9", "0.9")),
     "meta-llama/Llama-3-8b-chat-hf": Model(8_192, Rates("0.2", "0.2")),
+    "text-embedding-3-small": Model(8_192, Rates("0.02", "0")),
+    "text-embedding-3-large": Model(8_192, Rates("0.13", "0")),
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from gateway.providers.simulator import prices, wire_anthropic, wire_openai
+from gateway.providers.simulator import embeddings, prices, wire_anthropic, wire_openai
 from gateway.providers.simulator.asked import Asked, InvalidRequest, Json, read_anthropic, read_openai
 from gateway.providers.simulator.behaviours import HTTP_ERRORS, Behaviour, Part, UnknownBehaviour, parse
 from gateway.providers.simulator.cache import PromptCache
@@ -22,6 +22,7 @@ from gateway.providers.simulator.prices import Model
 from gateway.providers.simulator.traces import Trace
 from gateway.providers.simulator.wire_anthropic import AnthropicWire
 from gateway.providers.simulator.wire_openai import OpenAIWire
+from gateway.providers.simulator.wire_responses import ResponsesWire, read_responses
 
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 _MAX_REMEMBERED = 100_000
@@ -66,6 +67,8 @@ OPENAI = Dialect("openai", read_openai, OpenAIWire, wire_openai.error_body, 503,
 ANTHROPIC = Dialect(
     "anthropic", read_anthropic, AnthropicWire, wire_anthropic.error_body, 529, wire_anthropic.model_list
 )
+RESPONSES = replace(OPENAI, read=read_responses, writer=ResponsesWire)
+EMBEDDINGS = replace(OPENAI, read=embeddings.read_embeddings)
 COUNTING = replace(ANTHROPIC, read=lambda body: read_anthropic({"max_tokens": 1, **body}))
 
 
@@ -93,6 +96,8 @@ class Simulator:
     def app(self) -> web.Application:
         app = web.Application(client_max_size=_MAX_BODY_BYTES)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/responses", self._responses)
+        app.router.add_post("/v1/embeddings", self._embeddings)
         app.router.add_post("/v1/messages", self._messages)
         app.router.add_post("/v1/messages/count_tokens", self._count)
         app.router.add_get("/v1/models", self._models)
@@ -103,6 +108,12 @@ class Simulator:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, OPENAI)
+
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, RESPONSES)
+
+    async def _embeddings(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, EMBEDDINGS)
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, ANTHROPIC)
@@ -155,6 +166,8 @@ class Simulator:
         row = self._open(request, asked, behaviour, model, identity)
         try:
             await self._invoice.sync()
+            if dialect is EMBEDDINGS:
+                return await self._embedded(asked, generation, row, headers)
             send = self._stream if asked.stream else self._at_once
             return await send(request, generation, row, dialect.writer(generation, row), headers)
         finally:
@@ -252,6 +265,16 @@ class Simulator:
         else:
             await response.write(wire.end(refused=manner.refuse_at is not None) + wire.usage())
         await response.write_eof()
+
+    async def _embedded(
+        self, asked: Asked, generation: Generation, row: Row, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Vectors, after as long as the first token of an answer would take."""
+        await asyncio.sleep(generation.manner.first_token_ms / 1000)
+        self._invoice.finish(row)
+        await self._invoice.sync()
+        usage = generation.manner.usage != "none"
+        return web.json_response(embeddings.answer(asked, row.price_model, usage=usage), headers=headers)
 
     async def _at_once(
         self,
