@@ -61,6 +61,11 @@ class Ended:
     cut: Cut | None = None
     cancelled: bool = False
 
+    @property
+    def refused(self) -> bool:
+        """Whether it came to an answer that its provider withheld for the content."""
+        return self.answer is not None and self.answer.finish_reason == "content_filter"
+
 
 class Sender:
     """Sends attempts and turns whatever happens into a settlement."""

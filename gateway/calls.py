@@ -214,6 +214,11 @@ class Call:
     digest: str = ""
     silence_seconds: float | None = None
 
+    @property
+    def heard(self) -> bool:
+        """Whether the client has had a byte of an answer: then no other attempt may answer."""
+        return self.listener is not None and self.listener.begun
+
     async def load_request(self) -> Request:
         """The request itself, loaded now where it was given as a loader."""
         return self.request if isinstance(self.request, Request) else await self.request()

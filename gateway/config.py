@@ -50,7 +50,8 @@ class Deployment:
 
     model: the name on the wire. price_model: the name to look the price up under.
     ceiling_*: nano-dollars per million tokens to charge when no price is known (I10);
-    None means: no price, no call. kind: whether it answers or makes embeddings.
+    None means: no price, no call. kind: whether it answers or makes embeddings. context_window_tokens: how
+    much prompt and answer it takes together; None: nobody knows, only trying tells.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Deployment:
     ceiling_nano_usd_per_mtok: NanoUsd | None = None
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     kind: Literal["chat", "embedding"] = "chat"
+    context_window_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,17 @@ class Tier:
     """A class of models in order of preference, with its soft daily budget.
 
     max_output_tokens: the most that callers get who do not say how much they want; None: they must.
+    larger: deployments beyond the tier, for requests that are too long for its own. on_content_refusal:
+    what happens when a deployment refuses for the content: `stop` hands that to the caller, `next` asks
+    the tier's next deployment.
     """
 
     name: str
     deployments: tuple[str, ...]
     daily_budget_nano_usd: NanoUsd | None = None
     max_output_tokens: int | None = None
+    larger: tuple[str, ...] = ()
+    on_content_refusal: Literal["stop", "next"] = "stop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,16 +94,20 @@ def default_deployments() -> tuple[Deployment, ...]:
     1,536 patches times 1.62. Where the most is not documented there is none, and images are refused.
     """
     return (
-        _deployment("groq/llama-3.1-8b-instant", max_output=8_192, overhead=256),
-        _deployment("google/gemini-2.5-flash-lite", max_output=65_536, overhead=256),
-        _deployment("google/gemini-2.5-flash", max_output=65_536, overhead=256),
-        _deployment("google/gemini-2.5-pro", max_output=65_536, overhead=256),
+        _deployment("groq/llama-3.1-8b-instant", max_output=8_192, overhead=256, window=131_072),
+        _deployment("google/gemini-2.5-flash-lite", max_output=65_536, overhead=256, window=1_048_576),
+        _deployment("google/gemini-2.5-flash", max_output=65_536, overhead=256, window=1_048_576),
+        _deployment("google/gemini-2.5-pro", max_output=65_536, overhead=256, window=1_048_576),
         _openai("openai/gpt-5-mini", tokens_per_image=2_500),
         _openai("openai/gpt-5.2"),
-        _deployment("anthropic/claude-sonnet-4-5", max_output=64_000, overhead=512, image=1_700),
-        _deployment("anthropic/claude-opus-4-6", max_output=128_000, overhead=512, image=1_700),
-        _deployment("together/meta-llama/Llama-3-70b-chat-hf", max_output=4_096, overhead=256),
-        _deployment("together/meta-llama/Llama-3-8b-chat-hf", max_output=4_096, overhead=256),
+        _deployment(
+            "anthropic/claude-sonnet-4-5", max_output=64_000, overhead=512, image=1_700, window=200_000
+        ),
+        _deployment(
+            "anthropic/claude-opus-4-6", max_output=128_000, overhead=512, image=1_700, window=200_000
+        ),
+        _deployment("together/meta-llama/Llama-3-70b-chat-hf", max_output=4_096, overhead=256, window=8_192),
+        _deployment("together/meta-llama/Llama-3-8b-chat-hf", max_output=4_096, overhead=256, window=8_192),
         _embedding("openai/text-embedding-3-small"),
         _embedding("openai/text-embedding-3-large"),
     )
@@ -122,7 +126,9 @@ def default_aliases() -> dict[str, str]:
     }
 
 
-def _deployment(name: str, *, max_output: int, overhead: int, image: int | None = None) -> Deployment:
+def _deployment(
+    name: str, *, max_output: int, overhead: int, window: int, image: int | None = None
+) -> Deployment:
     provider, _, model = name.partition("/")
     return Deployment(
         name,
@@ -131,6 +137,7 @@ def _deployment(name: str, *, max_output: int, overhead: int, image: int | None 
         max_output_tokens=max_output,
         tokens_per_image=image,
         overhead_tokens=overhead,
+        context_window_tokens=window,
     )
 
 
@@ -140,5 +147,5 @@ def _embedding(name: str) -> Deployment:
 
 
 def _openai(name: str, *, tokens_per_image: int | None = None) -> Deployment:
-    plain = _deployment(name, max_output=128_000, overhead=256, image=tokens_per_image)
+    plain = _deployment(name, max_output=128_000, overhead=256, window=400_000, image=tokens_per_image)
     return replace(plain, max_tokens_field="max_completion_tokens")

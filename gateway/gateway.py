@@ -277,8 +277,14 @@ class Gateway:
             queued_ms=queued_ms,
         )
 
-    async def attempt(self, call: Call, option: Option, reservation: Reservation) -> Outcome | Ended:
-        """Send under the reservation, store the answer, settle; shielded, so that it is always booked."""
+    async def attempt(
+        self, call: Call, option: Option, reservation: Reservation, *, pass_refusals: bool = False
+    ) -> Outcome | Ended:
+        """Send under the reservation, store the answer, settle; shielded, so that it is always booked.
+
+        pass_refusals: an answer withheld for its content is paid for, but is not the call's answer, unless
+        the client has seen some of it.
+        """
         caller = call.caller
         started = time.monotonic()
         ended = await self._sender.send(
@@ -290,7 +296,8 @@ class Gateway:
             hearing=self._hearing(call, option, reservation),
         )
         self._metrics.attempted(caller, option, ended, time.monotonic() - started)
-        completion = await asyncio.shield(self._booking(self._book(call, option, reservation, ended)))
+        wanted = not (pass_refusals and ended.refused) or call.heard
+        completion = await asyncio.shield(self._booking(self._book(call, option, reservation, ended, wanted)))
         if ended.cancelled:
             raise asyncio.CancelledError
         return completion if completion is not None else ended
@@ -310,7 +317,7 @@ class Gateway:
         return Hearing(call.listener, call.silence_seconds if option.streamed else None, headers)
 
     async def _book(
-        self, call: Call, option: Option, reservation: Reservation, ended: Ended
+        self, call: Call, option: Option, reservation: Reservation, ended: Ended, wanted: bool
     ) -> Completion | None:
         """Store, then settle (in this order: a crash in between is healed by the replay).
 
@@ -319,7 +326,7 @@ class Gateway:
         """
         stored = None
         try:
-            if ended.answer is not None:
+            if ended.answer is not None and wanted:
                 stored = await self._store_answer(call, option, ended, ended.answer)
         finally:
             await self.booker.close_attempt(ended.settlement, reservation.day)

@@ -13,7 +13,7 @@ from gateway.leases import LeaseLapsed
 from gateway.policy import fallback, routing
 from gateway.policy.budgets import next_cheaper
 from gateway.policy.refusals import Refusal, RefusalKind
-from gateway.providers.errors import ProviderError
+from gateway.providers.errors import ErrorKind, ProviderError
 from gateway.state.values import Reservation
 from gateway.state.watcher import Cut
 
@@ -44,6 +44,7 @@ class Purchase:
     excluded: set[str] = field(default_factory=set)
     last: Refusal | None = None
     permanent: ProviderError | None = None
+    too_long: bool = False
 
     async def run(self) -> Outcome:
         """Try deployments in the tier's order until one answers or the caller has to wait.
@@ -83,20 +84,40 @@ class Purchase:
         return tuple(tier.name for tier in self.gateway.config.tiers)
 
     def _next_option(self, tier: str) -> Option | None:
+        """The first deployment that likely has room for the request, else the first that may have.
+
+        Those beyond the tier are asked only once one of its own is, or seems, too small.
+        """
         config = self.gateway.config
-        for name in routing.candidates(tier, config.tiers, config.deployments, config.aliases):
-            if name in self.excluded:
-                continue
-            option = self.gateway.option(self.call, self.request, tier, name)
-            if isinstance(option, Option):
+        known = (tier, config.tiers, config.deployments, config.aliases)
+        small: Option | None = None
+        for name in routing.candidates(*known):
+            option = self._option(tier, name)
+            if option is not None and _likely_fits(option):
                 return option
-            self.excluded.add(name)
-            self.last = self.last or option
+            small = small or option
+        if small is not None or self.too_long:
+            for name in routing.larger(*known):
+                option = self._option(tier, name)
+                if option is not None and _likely_fits(option):
+                    return option
+                small = small or option
+        return small
+
+    def _option(self, tier: str, name: str) -> Option | None:
+        if name in self.excluded:
+            return None
+        option = self.gateway.option(self.call, self.request, tier, name)
+        if isinstance(option, Option):
+            return option
+        self.excluded.add(name)
+        self.last = self.last or option
         return None
 
     def _skip(self, option: Option, refusal: Refusal) -> None:
         self.excluded.add(option.deployment.name)
         self.last = refusal
+        self.permanent = None  # this one may answer yet, whatever others never will
 
     def _give_up(self) -> Refusal:
         """No deployment is left: why the last one was left out. Raises what no retry can mend."""
@@ -116,11 +137,14 @@ class Purchase:
             if answer is not None:
                 return answer
         self.attempts += 1
-        result = await self.gateway.attempt(self.call, option, reservation)
+        moves_on = self._moves_on_when_refused(option) and self.attempts < self.call.max_attempts
+        result = await self.gateway.attempt(self.call, option, reservation, pass_refusals=moves_on)
         if not isinstance(result, Ended):
             return result
         if result.cut is not None:
             return self._after_cut(result.cut)
+        if result.refused:
+            return self._after_error(option, _withheld(option))
         return self._after_error(option, result.error)
 
     def _after_cut(self, cut: Cut) -> Refusal:
@@ -135,15 +159,39 @@ class Purchase:
         )
 
     def _after_error(self, option: Option, error: ProviderError | LeaseLapsed | None) -> Refusal | None:
-        if isinstance(error, ProviderError) and not error.retryable and not error.fallback:
+        if isinstance(error, ProviderError) and not error.retryable and not self._moves_on(option, error):
             raise error
         self.permanent = error if isinstance(error, ProviderError) and not error.retryable else None
         said = error.summary if isinstance(error, ProviderError) else str(error)
         self.last = unavailable(said, self.attempts, _retry_at(error))
         if isinstance(error, ProviderError):
             self.excluded.add(option.deployment.name)
-        heard = self.call.listener is not None and self.call.listener.begun
-        return None if self.attempts < self.call.max_attempts and not heard else self._give_up()
+        again = self.attempts < self.call.max_attempts and not self.call.heard
+        return None if again else self._give_up()
+
+    def _moves_on(self, option: Option, error: ProviderError) -> bool:
+        """Whether another deployment may do what this one never will."""
+        if error.kind is ErrorKind.CONTEXT_LENGTH:
+            self._leave_out_small(option)
+            return True
+        if error.kind is ErrorKind.CONTENT_REFUSED:
+            return self._moves_on_when_refused(option)
+        return error.fallback
+
+    def _leave_out_small(self, refusing: Option) -> None:
+        """What is too long for one deployment is too long for those that are known to take no more."""
+        self.too_long = True
+        took = refusing.deployment.context_window_tokens
+        self.excluded |= {
+            name
+            for name, each in self.gateway.config.deployments.items()
+            if routing.no_larger(each.context_window_tokens, took)
+        }
+
+    def _moves_on_when_refused(self, option: Option) -> bool:
+        config = self.gateway.config
+        tier = routing.find(option.tier, config.tiers, config.deployments, config.aliases)
+        return tier is not None and tier.on_content_refusal == "next"
 
     async def _refused(self, option: Option, refusal: Refusal) -> Refusal:
         if refusal.kind in _WORTH_A_ROW and not self.call.recheck:
@@ -159,6 +207,19 @@ class Purchase:
         await asyncio.sleep(_IN_FLIGHT_POLL_SECONDS)
         stored = await self.gateway.store.answers.load(self.call.key)
         return None if stored is None else await self.gateway.replayed(stored)
+
+
+def _likely_fits(option: Option) -> bool:
+    return routing.likely_fits(option.size, option.max_output_tokens, option.deployment.context_window_tokens)
+
+
+def _withheld(option: Option) -> ProviderError:
+    return ProviderError(
+        ErrorKind.CONTENT_REFUSED,
+        f"{option.provider.name} withheld its answer for the content",
+        sent=True,
+        complete=True,
+    )
 
 
 def unavailable(detail: str, attempts: int, retry_at_ms: int | None = None) -> Refusal:

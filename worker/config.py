@@ -198,6 +198,8 @@ def _tier(name: str, section: TierSection, known: Mapping[str, Tier], aliases: M
     wanted = section.written("daily_budget")
     if section.deployments:
         wanted["deployments"] = tuple(aliases.get(each, each) for each in section.deployments)
+    if section.larger:
+        wanted["larger"] = tuple(aliases.get(each, each) for each in section.larger)
     if "daily_budget" in section.model_fields_set:
         wanted["daily_budget_nano_usd"] = section.daily_budget
     return replace(base, **wanted)  # type: ignore[arg-type]

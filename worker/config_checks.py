@@ -73,10 +73,11 @@ def _tiers(gateway: GatewayConfig) -> Iterator[Problem]:
     for tier in gateway.tiers:
         if not tier.deployments:
             yield Problem(("tiers", tier.name), "deployments is missing; list at least one")
-        for number, name in enumerate(tier.deployments):
-            if name not in gateway.deployments:
-                message = f"there is no deployment {name}{suggestion(name, list(gateway.deployments))}"
-                yield Problem(("tiers", tier.name, "deployments", number), message)
+        for field, names in (("deployments", tier.deployments), ("larger", tier.larger)):
+            for number, name in enumerate(names):
+                if name not in gateway.deployments:
+                    message = f"there is no deployment {name}{suggestion(name, list(gateway.deployments))}"
+                    yield Problem(("tiers", tier.name, field, number), message)
 
 
 def _names(file: File, gateway: GatewayConfig) -> Iterator[Problem]:

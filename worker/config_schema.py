@@ -57,7 +57,7 @@ class ProviderSection(Section):
 
 class DeploymentSection(Section):
     """One provider's one model. `ceiling` is charged per million tokens where no price is known. kind: what
-    it makes, answers or embeddings."""
+    it makes, answers or embeddings. context_window_tokens: the most of prompt and answer together."""
 
     provider: str = ""
     model: str = ""
@@ -68,15 +68,19 @@ class DeploymentSection(Section):
     ceiling: Amount | None = None
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     kind: Literal["chat", "embedding"] = "chat"
+    context_window_tokens: int | None = Field(default=None, gt=0)
 
 
 class TierSection(Section):
     """Deployments in order of preference, what a day of them may cost (soft), and the output limit of
-    requests that set none."""
+    requests that set none. larger: further deployments, for what is too long for these.
+    on_content_refusal: `next` asks the next deployment when one refuses for the content."""
 
     deployments: tuple[str, ...] = Field(default=(), min_length=1)
     daily_budget: Limit = None
     max_output_tokens: int | None = Field(default=None, gt=0)
+    larger: tuple[str, ...] = ()
+    on_content_refusal: Literal["stop", "next"] = "stop"
 
 
 class BudgetSection(Section):

@@ -1,7 +1,7 @@
 """Routing: which deployments may answer, in which order."""
 
 from collections.abc import Container, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 
 class TierLike(Protocol):
@@ -11,6 +11,12 @@ class TierLike(Protocol):
     def name(self) -> str: ...
     @property
     def deployments(self) -> tuple[str, ...]: ...
+    @property
+    def larger(self) -> tuple[str, ...]: ...
+
+
+TierT = TypeVar("TierT", bound=TierLike)
+_BYTES_PER_TOKEN = 4
 
 
 def candidates(
@@ -28,9 +34,44 @@ def candidates(
     off: deployments that are switched off.
     """
     name = resolve(asked, tiers, deployments, aliases)
-    tier = next((tier for tier in tiers if tier.name == name), None)
+    tier = find(asked, tiers, deployments, aliases)
     named = (name,) if tier is None else tier.deployments
     return tuple(each for each in named if each in deployments and each not in off)
+
+
+def larger(
+    asked: str,
+    tiers: Sequence[TierLike],
+    deployments: Container[str],
+    aliases: Mapping[str, str] | None = None,
+) -> tuple[str, ...]:
+    """Name the deployments beyond a tier that take what is too long for its own; () for a deployment."""
+    tier = find(asked, tiers, deployments, aliases)
+    return () if tier is None else tuple(each for each in tier.larger if each in deployments)
+
+
+def likely_fits(size: int, output_tokens: int, window_tokens: int | None) -> bool:
+    """Guess whether a prompt of that many bytes and its answer fit into a context window.
+
+    Four bytes are a token of most text. Only a guess: it may put a deployment last, never leave it out.
+    """
+    return window_tokens is None or size // _BYTES_PER_TOKEN + output_tokens <= window_tokens
+
+
+def no_larger(window_tokens: int | None, refusing_tokens: int | None) -> bool:
+    """Whether one is known to take no more than another, which has just said that it is too much."""
+    return window_tokens is not None and refusing_tokens is not None and window_tokens <= refusing_tokens
+
+
+def find(
+    asked: str,
+    tiers: Sequence[TierT],
+    deployments: Container[str],
+    aliases: Mapping[str, str] | None = None,
+) -> TierT | None:
+    """Return the tier that was asked for; None where it is a deployment or nothing known."""
+    name = resolve(asked, tiers, deployments, aliases)
+    return next((tier for tier in tiers if tier.name == name), None)
 
 
 def resolve(

@@ -10,9 +10,9 @@
 | cut_stream      | yes                   | yes             | in doubt                             |
 | bad_response    | yes                   | yes             | in doubt                             |
 | auth            | no                    | yes             | nothing                              |
-| context_length  | no                    | no              | nothing                              |
+| context_length  | no                    | a larger one    | nothing                              |
 | invalid_request | no                    | no (404: yes)   | nothing                              |
-| content_refused | no                    | no              | nothing                              |
+| content_refused | no                    | if the tier says | nothing                             |
 """
 
 import math

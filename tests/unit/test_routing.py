@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config import Tier
-from gateway.policy.routing import candidates, resolve, tier_of
+from gateway.policy.routing import candidates, larger, likely_fits, no_larger, resolve, tier_of
 
 TIERS = (
     Tier("quick", ("groq/llama", "google/lite")),
@@ -41,3 +41,25 @@ def test_an_alias_never_hides_a_configured_name() -> None:
 def test_a_deployment_belongs_to_the_cheapest_tier_that_has_it() -> None:
     assert tier_of("openai/gpt", TIERS) == "max"
     assert tier_of("together/llama", TIERS) == ""
+
+
+def test_only_a_tier_has_larger_ones_and_those_that_are_configured() -> None:
+    tiers = (Tier("quick", ("groq/llama",), larger=("anthropic/opus", "gone/model")),)
+
+    assert larger("quick", tiers, DEPLOYMENTS) == ("anthropic/opus",)
+    assert larger("groq/llama", tiers, DEPLOYMENTS) == ()
+
+
+@pytest.mark.parametrize(
+    ("size", "output", "window", "fits"),
+    [(4_000, 1_000, 2_000, True), (4_004, 1_000, 2_000, False), (10**9, 1_000, None, True)],
+)
+def test_four_bytes_are_guessed_to_be_a_token(size: int, output: int, window: int | None, fits: bool) -> None:
+    assert likely_fits(size, output, window) is fits
+
+
+def test_only_one_that_is_known_to_take_no_more_is_left_out() -> None:
+    assert no_larger(1_000, 1_000)
+    assert not no_larger(1_001, 1_000)
+    assert not no_larger(None, 1_000)
+    assert not no_larger(1_000, None)
