@@ -17,6 +17,10 @@ class ConfigurationError(CurbError):
     """A setting is missing or wrong; the message names the file, the field and the remedy."""
 
 
+class PortTaken(ConfigurationError):
+    """Somebody else listens where this process was told to."""
+
+
 class StateUnavailable(CurbError):
     """Redis cannot be reached, or closed admission: nothing may be bought."""
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.errors import ConfigurationError
+from gateway.errors import PortTaken
 
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2_048
@@ -43,7 +43,7 @@ async def listening(app: ASGIApp, host: str, port: int, *, grace_seconds: float 
     """Serve while the block runs; yields the URL. port: 0 for any that is free.
 
     When the block ends, requests in flight have grace_seconds to end, then they are cancelled.
-    Raises ConfigurationError when nobody can listen there.
+    Raises PortTaken when nobody can listen there.
     """
     server = _Server(
         uvicorn.Config(
@@ -91,7 +91,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise ConfigurationError(
+        raise PortTaken(
             f"port {port} of {host}: {error.strerror}; choose another with --port, or 0 for a free one"
         ) from error
 

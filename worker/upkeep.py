@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from gateway.agents import Agent
-from gateway.errors import ConfigurationError, CurbError
+from gateway.errors import CurbError, PortTaken
 from gateway.state.monitor import Monitor
 from worker.config import Config
 from worker.settings import Settings
@@ -109,7 +109,7 @@ async def metrics(settings: Settings, parts: Parts) -> AsyncIterator[None]:
             settings.metrics_port, addr=settings.metrics_host, registry=parts.metrics.registry
         )
     except OSError as error:
-        raise ConfigurationError(
+        raise PortTaken(
             f"CURB_METRICS_PORT {settings.metrics_port}: {error.strerror}; choose another port, or 0 for none"
         ) from error
     try:

@@ -91,7 +91,11 @@ class Dev:
                 stderr=errors,
                 text=True,
             )
-        self.places = self._places()
+        try:
+            self.places = self._places()
+        except BaseException:
+            self.kill()
+            raise
 
     def _places(self) -> dict[str, Any]:
         assert self.process.stdout is not None

@@ -38,11 +38,15 @@ def rebuilder(books: Books) -> Rebuilder:
 
 
 async def open_with(books: Books, *rebuilders: Rebuilder) -> None:
-    """Rounds until admission is open and everybody has noticed."""
+    """Rounds until admission is open and everybody has noticed.
+
+    Each has rounds of its own, as in a process of its own: the one that leads waits in its round for what
+    the others do in theirs.
+    """
 
     async def opened() -> bool:
-        results = await asyncio.gather(*(each.round() for each in rebuilders))
-        return all(results) and (await books.authority.epoch_state()).open
+        await asyncio.gather(*(until(each.round) for each in rebuilders))
+        return (await books.authority.epoch_state()).open
 
     await until(opened)
 

@@ -146,6 +146,12 @@ async def _has(langfuse: Receiver, span_id: str) -> bool:
     return span_id in spans_in(langfuse)
 
 
+async def _has_calls(langfuse: Receiver, steps: int) -> bool:
+    """Each step's attempt: they come as they are booked, some after the run's own span."""
+    spans = spans_in(langfuse)
+    return len(named(spans, "chat ")) == len(named(spans, "step ")) == steps
+
+
 async def _has_scores(langfuse: Receiver) -> bool:
     return bool(scores_in(langfuse))
 
@@ -156,8 +162,8 @@ async def test_a_run_is_a_trace_with_steps_generations_and_tools_in_their_own_ti
     async with telling(temporal, redis_url, own, simulator, root, langfuse) as factory:
         result = await factory.run("steady", user="ann", session="s1", tags={"ticket": "42"})
         spans = await told_root(langfuse, result.run_id)
+        await until(lambda: _has_calls(langfuse, result.steps))
         attempts = await factory.store.attempts.of_run(result.run_id)
-        await until(lambda: _has(langfuse, ids.attempt_span(attempts[-1]["attempt_id"])))
         spans = spans_in(langfuse)
 
     [agent] = named(spans, "invoke_agent steady")

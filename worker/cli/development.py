@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.errors import PortTaken
 from gateway.store.migrate import migrate
 from worker.cli import logs
 from worker.cli.book import apply_policy
@@ -30,6 +31,7 @@ from worker.wiring import Servers
 
 _SIMULATOR = "simulator"
 _DOOR = "front_door_port"
+_TRIES = 3
 
 
 async def develop(config: Path | None, tools: tuple[str, ...], *, live: bool, as_json: bool) -> None:
@@ -48,10 +50,8 @@ async def develop(config: Path | None, tools: tuple[str, ...], *, live: bool, as
         try:
             await _unless(stop, stack.start())
             if not stop.is_set():
-                known = house_of(_with_free_ports(settings), read, stack.record)
                 note_served(settings.data_dir, agents)
-                _note_door(known.settings)
-                await _serve(known, tools, agents, stop, as_json=as_json)
+                await _serve_somewhere(settings, read, stack.record, tools, agents, stop, as_json=as_json)
         finally:
             say("stopping the servers")
             await stack.stop()
@@ -76,6 +76,29 @@ async def prepare(known: House) -> None:
     await asyncio.to_thread(migrate, known.places.database_url)
     async with open_books(known) as books:
         await apply_policy(books, known.config, by=f"{who()} (curb dev)")
+
+
+async def _serve_somewhere(
+    settings: Settings,
+    config: Config,
+    record: StackRecord,
+    tools: tuple[str, ...],
+    agents: Sequence[str],
+    stop: asyncio.Event,
+    *,
+    as_json: bool,
+) -> None:
+    """Serve on ports that are free; on others when somebody takes them between the look and the start."""
+    for attempt in range(1, _TRIES + 1):
+        known = house_of(_with_free_ports(settings), config, record)
+        _note_door(known.settings)
+        try:
+            await _serve(known, tools, agents, stop, as_json=as_json)
+            break
+        except PortTaken as error:
+            if attempt == _TRIES:
+                raise
+            say(f"{error}; trying again")
 
 
 async def _serve(
