@@ -76,6 +76,7 @@ class LlmActivities:
             conversation_id=snapshot.conversation_id,
             recheck=call.recheck,
             cost_aware=snapshot.agent.cost_aware,
+            cache="off" if snapshot.agent.cache == "auto" else snapshot.agent.cache,
             timeout_seconds=timeout,
             total_timeout_seconds=timeout * _TOTAL_TIMEOUT_FACTOR,
         )

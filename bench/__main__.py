@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 import uvloop
 
-from bench import alerts, authority, door, history, kill, memory, steps
+from bench import alerts, authority, door, history, kill, memory, similar, steps
 from bench.report import Figure, Section, load, machine, table
 
 Bench = Callable[[bool], Awaitable[Sequence[Figure]]]
@@ -23,6 +23,7 @@ _BENCHES: dict[str, Bench] = {
     "memory": memory.measure,
     "alerts": alerts.measure,
     "door": door.measure,
+    "similar": similar.measure,
 }
 
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.config import CacheUse
 from gateway.policy.limits import LoopRules, RunLimits
 from gateway.policy.money import NanoUsd
 
@@ -34,6 +35,8 @@ class Agent(BaseModel):
     on_budget: what happens when the run's own budget is exhausted.
     on_switch: whether a kill switch pauses the run (the default) or ends it.
     root: the directory that the built-in file tools are confined to.
+    cache: whether answers bought before may be given again. auto: at the front door where chance plays no
+    part (temperature 0), in runs never.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +62,7 @@ class Agent(BaseModel):
     http_allow: tuple[str, ...] = ()
     feature: str = ""
     value_per_task_nano_usd: NanoUsd | None = None
+    cache: CacheUse = "auto"
 
 
 __all__ = ["Agent", "LoopRules", "McpServer", "RunLimits"]

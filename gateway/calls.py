@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.config import Api, FamilyName
+from gateway.config import Api, CacheUse, FamilyName
 from gateway.listening import Listener
 from gateway.policy.money import NanoUsd
 from gateway.policy.refusals import Refusal
@@ -190,7 +190,7 @@ class Call:
     What clients of the front door bring besides: listener hears the answer while it comes. keep: store
     the answer under the key, so that asking again is free; with digest, a fingerprint of what was
     asked. silence_seconds: how long a provider's stream may say nothing (None: as long as the attempt
-    may take).
+    may take). cache: whether the answer may be one that was bought before.
     """
 
     key: str
@@ -213,6 +213,7 @@ class Call:
     keep: bool = True
     digest: str = ""
     silence_seconds: float | None = None
+    cache: CacheUse = "off"
 
     @property
     def heard(self) -> bool:
@@ -230,16 +231,18 @@ class Settlement(_Value):
     state: `settled` (cost is final), `released` (never sent), `in_doubt` (sent, outcome
     unknown: counted at its bound; estimate is what had been received by then).
     basis says where the cost comes from: usage, error_answer, estimate, invoice, not_sent, or
-    observed: told by an application that called the provider by itself.
+    observed: told by an application that called the provider by itself; cache: nobody was asked, and it
+    saved what the answer cost when it was bought.
     """
 
     attempt_id: str
     state: Literal["settled", "released", "in_doubt"]
     cost_nano_usd: int = 0
     estimate_nano_usd: int = 0
-    basis: Literal["usage", "error_answer", "estimate", "invoice", "not_sent", "observed", "unknown"] = (
-        "unknown"
-    )
+    saved_nano_usd: int = 0
+    basis: Literal[
+        "usage", "error_answer", "estimate", "invoice", "not_sent", "observed", "cache", "unknown"
+    ] = "unknown"
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
@@ -284,7 +287,8 @@ class StoredAnswer(_Value):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a call came to."""
+    """What a call came to. settled: its cost is known. cached: bought before, by whomever, which saved its
+    price; similar: not for the very same request."""
 
     message: Message
     finish_reason: str
@@ -295,6 +299,9 @@ class Completion:
     item: int = -1
     replayed: bool = False
     cached: bool = False
+    similar: bool = False
+    saved_nano_usd: int = 0
+    settled: bool = True
     rendered: str = ""
     digest: str = ""
     left: "BudgetLeft | None" = None

@@ -8,6 +8,7 @@ from gateway.policy.money import NanoUsd, usd
 from gateway.policy.rate_limits import RateLimits
 
 FamilyName = Literal["openai", "anthropic"]
+CacheUse = Literal["off", "auto", "exact", "semantic"]
 Api = Literal["chat", "responses", "embeddings"]
 UsageApi = Literal["", "openai", "anthropic"]
 
@@ -97,6 +98,31 @@ class Velocity:
 
 
 @dataclass(frozen=True, slots=True)
+class SemanticRules:
+    """How similar requests share an answer: by vectors that a deployment makes of the last thing said.
+
+    threshold: cosine, 0 to 1. dimensions: of the vectors. most_characters: of a text, from its beginning.
+    """
+
+    deployment: str
+    threshold: float = 0.95
+    dimensions: int = 256
+    most_characters: int = 8_000
+    timeout_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRules:
+    """The cache of answers. shared: between keys and agents. most_bytes: of one answer."""
+
+    off: bool = False
+    ttl_seconds: float = 3_600.0
+    shared: bool = False
+    most_bytes: int = 262_144
+    semantic: SemanticRules | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """Everything Gateway decides by, besides the budgets (which live in Postgres and Redis).
 
@@ -116,6 +142,7 @@ class GatewayConfig:
     velocity: Velocity = field(default_factory=Velocity)
     rate_limits: RateLimits = field(default_factory=RateLimits)
     breaker: BreakerRules = BreakerRules()
+    cache: CacheRules = CacheRules()
     lease_seconds: float = 5.0
     lease_grace_seconds: float = 2.0
     outbox_max: int = 100_000

@@ -5,7 +5,7 @@ embedded = await embed(gateway, caller, "openai/text-embedding-3-small", ["some 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.calls import BudgetLeft, Call, Caller, Message, ModelRequest, Untranslatable, WireRequest
 from gateway.config import Deployment
@@ -38,14 +38,18 @@ async def embed(
     texts: Sequence[str],
     *,
     key: str,
+    dimensions: int | None = None,
     timeout_seconds: float = 10.0,
 ) -> Embedded | Refusal:
     """Make vectors of texts, as this caller, under this call key.
 
-    deployment: one of `kind: embedding`, or a tier of such. Raises ProviderError, StoreUnavailable,
+    deployment: one of `kind: embedding`, or a tier of such. dimensions: of the vectors, as many as it makes
+    by itself without. Raises ProviderError, StoreUnavailable,
     and ValueError for an answer that is none.
     """
-    document = {"input": list(texts), "model": deployment, "encoding_format": "float"}
+    document: dict[str, Any] = {"input": list(texts), "model": deployment, "encoding_format": "float"}
+    if dimensions is not None:
+        document["dimensions"] = dimensions
     request = WireRequest(
         family="openai",
         document=document,

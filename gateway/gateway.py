@@ -21,6 +21,7 @@ from gateway.attempt import Ended, Option, Sender
 from gateway.booking import Booker
 from gateway.bounds import InputBounds, encoded
 from gateway.breakers import BreakerReports
+from gateway.caching import AnswerCache
 from gateway.calls import (
     BudgetLeft,
     Call,
@@ -42,7 +43,7 @@ from gateway.policy import routing
 from gateway.policy.budgets import affordable_tier
 from gateway.policy.money import NanoUsd
 from gateway.policy.periods import Calendar
-from gateway.policy.pricing import upper_bound
+from gateway.policy.pricing import ceiling_price, upper_bound
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.prices import PriceBook
 from gateway.providers.base import Families, Family, Hearing, Http, ProviderAnswer
@@ -54,6 +55,7 @@ from gateway.state.values import Ask, Reservation
 from gateway.state.watcher import CallWatcher
 from gateway.state.wire import kill_switches
 from gateway.store import Store
+from gateway.store.cached import CachedAnswer
 from gateway.traces.ids import TRACEPARENT, Place, attempt_span, placed, write_traceparent
 from gateway.violations import ViolationLog
 
@@ -97,6 +99,7 @@ class Gateway:
         self._violations = ViolationLog(store, process_id)
         self.counter = TokenCounter(config, authority, http)
         self._breakers = BreakerReports(authority, metrics, off=not config.breaker.failures)
+        self.cache = AnswerCache(self, config.cache)
         self._bookings: set[asyncio.Task[Any]] = set()
 
     async def complete(self, call: Call) -> Outcome:
@@ -121,6 +124,11 @@ class Gateway:
         request = await call.load_request()
         known = await self.store.attempts.of_call(call.key) if call.retried else []
         used = max((row["number"] for row in known), default=0)
+        looked = await self.cache.look(call, request)
+        if looked is not None and looked.hit is not None:
+            given = await self._from_cache(call, request, looked.hit, used)
+            if given is not None:
+                return given
         try:
             async with asyncio.timeout(call.total_timeout_seconds):
                 outcome = await Purchase(self, call, request, used).run()
@@ -132,7 +140,78 @@ class Gateway:
             self._metrics.refused(call.caller.agent, outcome)
             if outcome.kind is RefusalKind.RATE_LIMITED and not call.recheck:
                 self._violations.note(call.caller, outcome)
+        elif looked is not None and not outcome.replayed:
+            self._booking(self.cache.keep(call, looked, outcome))  # after the caller has it
         return outcome
+
+    async def _from_cache(
+        self, call: Call, request: Request, hit: CachedAnswer, used: int
+    ) -> Completion | None:
+        """Give an answer that was bought before, as an attempt that costs nothing. None: it may not be
+        given, and whoever buys is told why."""
+        deployment = self.config.deployments.get(hit.deployment)
+        if deployment is None:
+            return None
+        option = self._free(call, request, deployment)
+        ask = self.ask(call, option, time.time_ns() // 1_000_000, used=used, downgrade=False)
+        answer = await self.authority.admit(replace(ask, circuit=False))
+        if not isinstance(answer, Reservation):
+            return None
+        self._metrics.cached(call.caller, deployment.name)
+        return await asyncio.shield(self._booking(self._given(call, hit, answer)))
+
+    def _free(self, call: Call, request: Request, deployment: Deployment) -> Option:
+        """A way to make this call that asks nobody for anything."""
+        provider = self.config.providers[deployment.provider]
+        free = replace(ceiling_price(provider.name, deployment.model, 1), id="cache")
+        family = self._families(provider.family)
+        limit = request.max_output_tokens or 0
+        return Option(call.tier, deployment, provider, family, free, request, b"", 0, 0, limit, 0)
+
+    async def _given(self, call: Call, hit: CachedAnswer, reservation: Reservation) -> Completion:
+        settlement = Settlement(
+            attempt_id=reservation.attempt_id,
+            state="settled",
+            basis="cache",
+            status="success",
+            saved_nano_usd=hit.cost_nano_usd,
+            finish_reason="stop",
+            done_ms=time.time_ns() // 1_000_000,
+        )
+        stored = StoredAnswer(
+            call_key=call.key,
+            message=hit.message,
+            finish_reason="stop",
+            deployment=hit.deployment,
+            settlement=settlement,
+            rendered=hit.rendered,
+            digest=call.digest,
+        )
+        try:
+            stored = await self._keep(call, stored)
+        finally:
+            await self.booker.close_attempt(settlement, reservation.day)
+        return Completion(
+            message=stored.message,
+            finish_reason=stored.finish_reason,
+            deployment=stored.deployment,
+            attempt_id=reservation.attempt_id,
+            usage=settlement.usage,
+            cost_nano_usd=NanoUsd(0),
+            item=stored.item,
+            replayed=stored.settlement.attempt_id != reservation.attempt_id,
+            cached=True,
+            similar=hit.similar,
+            saved_nano_usd=hit.cost_nano_usd,
+            rendered=stored.rendered,
+            digest=stored.digest,
+            left=reservation.left,
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be booked, or kept."""
+        return bool(self._bookings)
 
     @property
     def calendar(self) -> Calendar:
@@ -350,6 +429,7 @@ class Gateway:
             cost_nano_usd=NanoUsd(ended.settlement.cost_nano_usd),
             item=stored.item,
             replayed=stored.settlement.attempt_id != reservation.attempt_id,
+            settled=ended.settlement.state == "settled",
             rendered=stored.rendered,
             digest=stored.digest,
             left=_left(reservation, ended.settlement),
@@ -405,6 +485,10 @@ class Gateway:
             rendered="" if call.listener is None else call.listener.rendered(*told),
             digest=call.digest,
         )
+        return await self._keep(call, mine)
+
+    async def _keep(self, call: Call, mine: StoredAnswer) -> StoredAnswer:
+        """Store an answer under the call key, where that is wanted; the one that stands."""
         if not call.keep:
             return mine
         deadline = time.monotonic() + call.total_timeout_seconds

@@ -41,6 +41,7 @@ class Metrics:
         self._dollars = self._counter("llm_cost_dollars", "Dollars spent", "agent", "model")
         self._requests = self._counter("llm_requests", "Attempts at providers", "agent", "model", "status")
         self._errors = self._counter("llm_request_errors", "Failed attempts", "model", "error_type")
+        self._hits = self._counter("llm_cache_hits", "Calls that the cache answered", "agent", "model")
         self._refusals = self._counter("curb_refusals", "Calls refused before sending", "agent", "kind")
         self._circuits = self._counter(
             "curb_circuit_changes", "Circuits opened, paused, closed", "model", "to"
@@ -76,6 +77,10 @@ class Metrics:
         self._tokens.labels(agent, model, "input").inc(settlement.usage.prompt_tokens)
         self._tokens.labels(agent, model, "output").inc(settlement.output_tokens)
         self._dollars.labels(agent, model).inc(settlement.cost_nano_usd / NANO_PER_USD)
+
+    def cached(self, caller: Caller, model: str) -> None:
+        """Count one call that the cache answered."""
+        self._hits.labels(self._agent(caller.agent), model).inc()
 
     def refused(self, agent: str, refusal: Refusal) -> None:
         """Count one refusal that reached its caller."""

@@ -25,6 +25,7 @@ from gateway.policy.sweep_rules import SweepRules
 from worker.config_alerts import AlertsSection
 from worker.config_anomalies import sweep_rules
 from worker.config_breaker import breaker_rules
+from worker.config_cache import cache_rules
 from worker.config_channels import ChannelSection
 from worker.config_checks import cross_checks
 from worker.config_errors import ConfigurationProblems, problems_of
@@ -45,6 +46,7 @@ from worker.config_schema import (
     TierSection,
 )
 from worker.config_traces import TracesPlan, traces_plan
+from worker.settings import Settings
 from worker.yaml_lines import parse
 
 FILE_NAME = "curb.yaml"
@@ -140,6 +142,13 @@ def on_simulator(config: Config, url: str) -> Config:
     return replace(config, gateway=replace(config.gateway, providers=providers))
 
 
+def gateway_config(config: Config, settings: Settings) -> GatewayConfig:
+    """What the gateway is configured with: curb.yaml, and what the environment switches off."""
+    if not settings.cache_disabled:
+        return config.gateway
+    return replace(config.gateway, cache=replace(config.gateway.cache, off=True))
+
+
 def template() -> str:
     """The curb.yaml that `curb` ships: every section with its defaults, commented."""
     return (Path(__file__).parent / "templates" / FILE_NAME).read_text(encoding="utf-8")
@@ -169,6 +178,7 @@ def _gateway(file: File) -> GatewayConfig:
         ),
         rate_limits=rate_limits(file.rate_limits),
         breaker=breaker_rules(file.breaker),
+        cache=cache_rules(file.cache),
         doubt_settles_after_seconds=file.doubt_settles_after,
     )
 

@@ -9,6 +9,7 @@ from gateway.errors import ConfigurationError
 from gateway.overlay import Overlay
 from worker.config_alerts import alert_checks
 from worker.config_anomalies import anomaly_checks
+from worker.config_cache import cache_checks
 from worker.config_errors import Path, Problem, suggestion
 from worker.config_health import health_checks
 from worker.config_rate_limits import rate_limit_checks
@@ -27,6 +28,8 @@ def cross_checks(file: File, gateway: GatewayConfig) -> Iterator[Problem]:
     yield from _tiers(gateway)
     yield from _names(file, gateway)
     yield from _mcp(file)
+    wishes = [name for name, agent in file.agents.items() if agent.cache == "semantic"]
+    yield from cache_checks(file.cache, gateway, wishes)
     yield from rate_limit_checks(file.rate_limits, gateway)
     yield from alert_checks(file.alerts, file.alert_rules)
     yield from health_checks(file.provider_health, gateway, file.schedules)

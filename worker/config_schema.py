@@ -12,6 +12,7 @@ from gateway.policy.money import usd
 from worker.config_alerts import AlertsSection
 from worker.config_anomalies import AnomaliesSection
 from worker.config_breaker import BreakerSection, off_is_never
+from worker.config_cache import CacheSection, CacheWritten, off_is_a_word
 from worker.config_health import HealthSection
 from worker.config_rate_limits import RateLimitsSection
 from worker.config_reconcile import ReconcileSection
@@ -175,6 +176,7 @@ class AgentSection(Section):
     http_allow: tuple[str, ...] = ()
     feature: str = ""
     value_per_task: Amount | None = None
+    cache: Annotated[Literal["off", "auto", "exact", "semantic"], BeforeValidator(off_is_a_word)] = "auto"
 
 
 class AlertRule(Section):
@@ -203,6 +205,7 @@ class File(Section):
     limits: LimitsSection = LimitsSection()
     velocity: VelocitySection = VelocitySection()
     rate_limits: RateLimitsSection = RateLimitsSection()
+    cache: CacheWritten = CacheSection()
     breaker: Annotated[BreakerSection, BeforeValidator(off_is_never)] = BreakerSection()
     downgrade_at: Ratio = Field(default=0.8, validation_alias=AliasChoices("downgrade_at", "swap_threshold"))
     doubt_settles_after: Seconds = 86_400.0

@@ -18,7 +18,7 @@ from gateway.http.app import build_app
 from gateway.http.endpoint import KeyHolder, Limits
 from gateway.keys import KeyRing, Principal
 from gateway.tokens import prefix_of
-from worker.config import Config
+from worker.config import Config, gateway_config
 from worker.keys import open_key_ring
 from worker.listening import listening
 from worker.settings import Settings
@@ -58,7 +58,7 @@ async def serve_front_door(
     Raises ConfigurationError, StateUnavailable, StoreUnavailable when it cannot start.
     """
     async with (
-        open_parts(config.gateway, servers) as parts,
+        open_parts(gateway_config(config, settings), servers) as parts,
         upkeep(parts, switch_names(config, config.agents)),
         metrics(settings, parts),
         front_door(place, parts, config.agents, settings) as url,

@@ -18,7 +18,7 @@ from activities.toolbox import Toolbox
 from gateway.agents import Agent
 from worker.alerting import dispatcher
 from worker.channels import open_channels
-from worker.config import Config
+from worker.config import Config, gateway_config
 from worker.enforcer import Enforcer
 from worker.front_door import Place, front_door
 from worker.loading import load
@@ -58,7 +58,7 @@ async def serve(
     async with (
         Toolbox() as toolbox,
         _channels(config, settings, roles) as channels,
-        open_parts(config.gateway, servers) as parts,
+        open_parts(gateway_config(config, settings), servers) as parts,
     ):
         loaded = load(toolbox, tools, dict(config.agents))
         agents = loaded.agents

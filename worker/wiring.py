@@ -68,6 +68,8 @@ async def open_parts(config: GatewayConfig, servers: Servers) -> AsyncIterator[P
                 metrics=metrics,
                 process_id=process_id,
             )
+            if config.cache.semantic is not None and not config.cache.off:
+                await store.cached.prepare()
             rebuilder = Rebuilder(authority, store, process_id, config=config)
             drainer = Drainer(authority, store, process_id)
             try:

@@ -41,7 +41,8 @@ class Part(BaseModel):
 
 
 class Usage(Part):
-    """What was bought. refusals are not attempts. prompt tokens are input, cache reads and writes."""
+    """What was bought. refusals are not attempts. prompt tokens are input, cache reads and writes.
+    saved: what answers of curb's own cache cost when they were bought."""
 
     cost_nano_usd: Money = 0
     attempts: int = 0
@@ -52,6 +53,7 @@ class Usage(Part):
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    saved_nano_usd: Money = 0
 
     @property
     def prompt_tokens(self) -> int:

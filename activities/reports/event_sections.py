@@ -135,9 +135,9 @@ def refusals(report: ReportDocument) -> Section | None:
     return Section("Calls refused", note, Table(columns, rows, total), after=after)
 
 
-def service(report: ReportDocument) -> list[Section]:
+def service(report: ReportDocument, amounts: Amounts) -> list[Section]:
     """How fast calls were answered, how many failed, and what caches saved."""
-    made = (_latency(report), _errors(report), _caches(report))
+    made = (_latency(report), _errors(report), _caches(report, amounts))
     return [section for section in made if section is not None]
 
 
@@ -173,7 +173,7 @@ def _errors(report: ReportDocument) -> Section | None:
     return Section("Calls that failed", table=Table(columns, rows, total), after=after)
 
 
-def _caches(report: ReportDocument) -> Section | None:
+def _caches(report: ReportDocument, amounts: Amounts) -> Section | None:
     usage = report.totals
     if not usage.attempts:
         return None
@@ -187,6 +187,8 @@ def _caches(report: ReportDocument) -> Section | None:
         ],
         [Cell("Calls answered from curb's own cache"), Cell(percent(share(usage.cached, usage.attempts)))],
     ]
+    if usage.saved_nano_usd:
+        rows.append([Cell("What that saved"), Cell(amounts(usage.saved_nano_usd))])
     return Section("Tokens and caches", table=Table(columns, rows))
 
 

@@ -162,7 +162,7 @@ def _sections(report: ReportDocument, amounts: Amounts) -> Iterator[Section]:
     yield from event_sections.incidents(report, amounts)
     if (refusals := event_sections.refusals(report)) is not None:
         yield refusals
-    yield from event_sections.service(report)
+    yield from event_sections.service(report, amounts)
     if (shadow := event_sections.shadow(report)) is not None:
         yield shadow
     yield event_sections.books(report, amounts)

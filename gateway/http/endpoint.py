@@ -17,10 +17,13 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from gateway.agents import Agent
+from gateway.cache_keys import may_be_cached
 from gateway.calls import Call, Caller, Outcome
+from gateway.config import CacheUse
 from gateway.errors import StateUnavailable, StoreUnavailable
 from gateway.gateway import Gateway
 from gateway.http import problems
+from gateway.http.cache_use import cache_use
 from gateway.http.fields import BadRequest, read_document, text
 from gateway.http.identity import identify, said_by
 from gateway.http.models import Models
@@ -109,7 +112,8 @@ class ModelEndpoint:
         came = await self._came(scope, receive)
         headers, principal = headers_of(scope), came.principal
         idempotency_key = _idempotency_key(headers, principal)
-        call = self._call(came, idempotency_key, _digest(scope, came.body), reply)
+        use = cache_use(headers, self._door.agents.get(came.caller.agent))
+        call = self._call(came, idempotency_key, _digest(scope, came.body), reply, use)
         outcome = await self._completed(call, receive)
         if isinstance(outcome, Refusal):
             await reply.fail(problems.of_refusal(outcome, _now_ms(), self._door.limits.upgrade_url))
@@ -144,13 +148,13 @@ class ModelEndpoint:
         caller = replace(caller, trace_id=place.trace_id, span_id=place.span_id)
         return _Came(principal, caller, request, model, body)
 
-    def _call(self, came: "_Came", idempotency_key: str, digest: str, reply: Reply) -> Call:
+    def _call(self, came: "_Came", idempotency_key: str, digest: str, reply: Reply, use: CacheUse) -> Call:
         """The call as the gateway takes it; what the client leaves open is the agent's to say."""
         caller, request = came.caller, came.request
         key = f"http:{caller.key_id}:{idempotency_key or uuid.uuid4().hex}"
         keep = bool(idempotency_key)
-        reply.asked(request, key, keep=keep)
         wire, agent, limits = request.wire(), self._door.agents.get(caller.agent), self._door.limits
+        reply.asked(request, key, keep=keep or may_be_cached(use, wire))
         if agent is not None and wire.max_output_tokens is None:
             wire = replace(wire, max_output_tokens=agent.max_output_tokens)
         return Call(
@@ -167,6 +171,7 @@ class ModelEndpoint:
             keep=keep,
             digest=digest if keep else "",
             silence_seconds=limits.silence_seconds,
+            cache=use,
         )
 
     async def _completed(self, call: Call, receive: Receive) -> Outcome:

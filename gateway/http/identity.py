@@ -12,6 +12,7 @@ from gateway.keys import Principal
 from gateway.store import Store
 
 AGENT, RUN, USER, TEAM, TAGS = "x-curb-agent", "x-curb-run", "x-curb-user", "x-curb-team", "x-curb-tags"
+CACHE = "x-curb-cache"
 _AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAME = re.compile(r"[^\s|*](?:[^\n\r\t|*]{0,198}[^\s|*])?")
 _MOST_TAGS = 32

@@ -94,9 +94,12 @@ class Reply:
         if self._streamed and self._begun:
             await self._body(self._closing, more=False)
             return
-        body = self._closing if self._closing and not completion.replayed else completion.rendered.encode()
+        given = completion.replayed or completion.cached
+        body = self._closing if self._closing and not given else completion.rendered.encode()
         self._left = completion.left
-        headers = self._headers(completion.deployment, "replayed" if completion.replayed else "none")
+        headers = self._headers(completion.deployment, _source(completion))
+        if completion.cached:
+            headers["x-curb-saved"] = decimal_usd(completion.saved_nano_usd)
         headers["x-curb-cost"] = decimal_usd(0 if completion.replayed else completion.cost_nano_usd)
         if not self._streamed:
             headers["content-length"] = str(len(body))
@@ -172,6 +175,15 @@ class Reply:
 
     async def _body(self, data: bytes, *, more: bool) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def _source(completion: Completion) -> str:
+    """Where an answer came from."""
+    if completion.replayed:
+        return "replayed"
+    if not completion.cached:
+        return "none"
+    return "similar" if completion.similar else "hit"
 
 
 def _told_at_once(writer: Writer, message: Message, finish_reason: str, usage: Usage | None) -> bytes:

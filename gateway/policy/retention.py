@@ -50,8 +50,8 @@ CLASSES: tuple[DataClass, ...] = (
 )
 BY_NAME: Mapping[str, DataClass] = {each.name: each for each in CLASSES}
 ALWAYS = ("http_answers", "housekeeping")
-"""Classes without a choice: answers for idempotency keys whose day is over, and what is left of
-processes and epochs that are gone."""
+"""Classes without a choice: answers for idempotency keys and of the cache whose time is over, and what is
+left of processes and epochs that are gone."""
 
 
 def _defaults() -> dict[str, float | None]:

@@ -44,7 +44,7 @@ class SweepRules:
     error_rate: ErrorRate | None = ErrorRate()
     error_cascade: ErrorCascade | None = ErrorCascade()
     model_degradation: ModelDegradation | None = ModelDegradation()
-    cache_hit_rate: CacheHitRate | None = None  # there is no cache yet to be missed
+    cache_hit_rate: CacheHitRate | None = None  # most calls are not to be cached
     success_rate: SuccessRate | None = SuccessRate()
     redis_memory: RedisMemory | None = RedisMemory()
     trace_export_lag: TraceLag | None = TraceLag()

@@ -21,7 +21,7 @@ class Ask:
     attempts of this call the caller knows of already (0: ask the authority alone).
     downgrade_at_ratio: refuse with PRESSURE once the agent's day is used this far; None: never.
     daily_switch: whether the agent is switched off for the rest of the day at 100 %. rates, in_flight:
-    how often, and how much at once.
+    how often, and how much at once. circuit: whether the deployment's breaker is looked at.
     """
 
     opened: Opened
@@ -30,6 +30,7 @@ class Ask:
     daily_switch: bool = True
     rates: tuple[RateLine, ...] = ()
     in_flight: tuple[InFlightLine, ...] = ()
+    circuit: bool = True
 
 
 @dataclass(frozen=True, slots=True)

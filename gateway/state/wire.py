@@ -43,7 +43,7 @@ def admit_json(ask: Ask, config: GatewayConfig, process_id: str, nonce: str) -> 
         "daily_switch": int(ask.daily_switch),
         "windows": windows,
         "lines": lines,
-        **({"circuit": 1} if config.breaker.failures else {}),
+        **({"circuit": 1} if config.breaker.failures and ask.circuit else {}),
         **(_rates(ask.rates) if ask.rates else {}),
         **(_lanes(ask.in_flight) if ask.in_flight else {}),
     }

@@ -29,6 +29,7 @@ class UsageSum:
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    saved_nano_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True)

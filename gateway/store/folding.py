@@ -29,7 +29,7 @@ _TEXTS = (
 )  # fmt: skip
 _TOKENS = (
     "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens",
-    "cost_nano_usd", "estimate_nano_usd",
+    "cost_nano_usd", "estimate_nano_usd", "saved_nano_usd",
 )  # fmt: skip
 _OUTCOMES = ("status", "error_type", "error_message", "finish_reason", "basis", "provider_request_id")
 
@@ -192,6 +192,7 @@ def _closing(settlement: Settlement) -> Row:
         "state": state,
         "rank": _RANKS[state],
         "success": None if state == "in_doubt" else settlement.status == "success",
+        "cached": settlement.basis == "cache",
         "price_id": settlement.price_id,
         "first_token_at": timestamp(settlement.first_token_ms),
         "done_at": timestamp(settlement.done_ms),

@@ -5,6 +5,7 @@ from gateway.store.anomalies import Anomalies
 from gateway.store.answers import Answers
 from gateway.store.attempts import Attempts
 from gateway.store.budgets import Budgets
+from gateway.store.cached import CachedAnswers
 from gateway.store.conversations import Conversations
 from gateway.store.database import Database
 from gateway.store.days import Days
@@ -32,6 +33,7 @@ class Store:
         self.ledger = Ledger(database)
         self.attempts = Attempts(database)
         self.answers = Answers(database)
+        self.cached = CachedAnswers(database)
         self.conversations = Conversations(database)
         self.runs = Runs(database)
         self.events = Events(database)

@@ -43,8 +43,9 @@ OPENING = (
 CLOSING = (
     "state", "rank", "status", "success", "error_type", "error_message", "finish_reason", "refusal",
     "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens",
-    "cost_nano_usd", "estimate_nano_usd", "basis", "provider_usage", "provider_request_id",
-    "first_token_at", "done_at", "settled_at", "closed_epoch", "closed_seq", "doubt_by",
+    "cost_nano_usd", "estimate_nano_usd", "saved_nano_usd", "cached", "basis", "provider_usage",
+    "provider_request_id", "first_token_at", "done_at", "settled_at", "closed_epoch", "closed_seq",
+    "doubt_by",
 )  # fmt: skip
 
 attempts = Table(
@@ -113,6 +114,7 @@ attempts = Table(
     time("in_doubt_at"),
     flag("cached"),
     flag("replayed"),
+    nano("saved_nano_usd"),  # what the answer cost when it was bought, of one that the cache gave
     CheckConstraint(
         "state IN ('pending', 'in_doubt', 'released', 'settled', 'refused')", name="attempts_state"
     ),

@@ -55,6 +55,7 @@ usage_hours = Table(
     nano("output_tokens"),
     nano("cache_read_tokens"),
     nano("cache_write_tokens"),
+    nano("saved_nano_usd"),
     Index("usage_hours_hour", "hour"),
     Index("usage_hours_day", "day"),
 )

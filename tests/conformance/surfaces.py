@@ -124,6 +124,37 @@ def asked_twice(path: str, model: str) -> Buying:
     return buy
 
 
+def cached(path: str, model: str, *, stream: bool = False) -> Buying:
+    """Bought once, and given from the cache to who asks for the same."""
+
+    async def buy(house: House, name: str) -> None:
+        body, headers = asked(path, model, temperature=0, user=name, stream=stream), who(name)
+        body["messages"] = [{"role": "user", "content": f"Cached for {name}"}]
+        first = await house.front.post(path, body, headers)
+        answers: list[httpx.Response] = []
+
+        async def given() -> bool:
+            """The answer is kept a moment after it was given; until then it is bought again."""
+            answers.append(await house.front.post(path, body, headers))
+            return answers[-1].headers["x-curb-cache"] == "hit"
+
+        await until(house_keeps(house))
+        await until(given)
+        assert len(answers) == 1
+        assert answers[0].content == first.content
+
+    return buy
+
+
+def house_keeps(house: House) -> Callable[[], Awaitable[bool]]:
+    """Whether everything that was bought for the cache is in it."""
+
+    async def kept() -> bool:
+        return not house.front.world.parts.gateway.busy
+
+    return kept
+
+
 async def run(house: House, name: str) -> None:
     result = await house.factory.run(name, user=name)
     assert result.status == "completed", result
@@ -175,6 +206,9 @@ SURFACES = (
     Surface("chat-left-waiting", left_waiting(CHAT, OPENAI)),
     Surface("chat-switched-off", switched_off(CHAT, OPENAI)),
     Surface("chat-asked-twice", asked_twice(CHAT, OPENAI)),
+    Surface("chat-cached", cached(CHAT, OPENAI), attempts=2),
+    Surface("chat-cached-streamed", cached(CHAT, OPENAI, stream=True), attempts=2),
+    Surface("messages-cached", cached(MESSAGES, ANTHROPIC), attempts=2),
     Surface("chat-invalid", whole(CHAT, f"{OPENAI}+invalid", status=400), pays=False),
     Surface("responses", whole(RESPONSES, OPENAI)),
     Surface("responses-streamed", streamed(RESPONSES, OPENAI)),

@@ -13,7 +13,8 @@ SELECT CASE WHEN GROUPING(agent) = 0 THEN 'agent' WHEN GROUPING(deployment) = 0 
        coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
        coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
        coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read_tokens,
-       coalesce(sum(cache_write_tokens), 0)::bigint AS cache_write_tokens
+       coalesce(sum(cache_write_tokens), 0)::bigint AS cache_write_tokens,
+       coalesce(sum(saved_nano_usd), 0)::bigint AS saved_nano_usd
 FROM usage_hours
 WHERE day >= %(first_day)s AND day <= %(last_day)s
 GROUP BY GROUPING SETS ((), (agent), (deployment), (team), (feature), (hour), (day))

@@ -34,7 +34,7 @@ DELETE FROM latency_hours WHERE hour = %(hour)s
 -- name: compute_usage_hour
 WITH mine AS MATERIALIZED (
     SELECT a.agent, a.deployment, a.provider, a.model, a.tier, a.team, a.feature, a.application, a.endpoint,
-           a.key_id, a.mode, a.user_id, a.cached,
+           a.key_id, a.mode, a.user_id, a.cached, a.saved_nano_usd,
            a.input_tokens, a.output_tokens, a.cache_read_tokens, a.cache_write_tokens,
            coalesce(a.day, (a.at AT TIME ZONE 'UTC')::date) AS day,
            a.state = 'refused' AS refused,
@@ -43,7 +43,7 @@ WITH mine AS MATERIALIZED (
                      WHERE l.attempt_id = a.attempt_id AND l.kind = 'settle'), 0)
            + coalesce((SELECT sum(l.amount_nano_usd)::bigint FROM ledger AS l
                        WHERE l.attempt_id = a.attempt_id AND l.kind = 'adjust'), 0) AS cost_nano_usd,
-           CASE WHEN a.success AND a.done_at IS NOT NULL THEN
+           CASE WHEN a.success AND NOT a.cached AND a.done_at IS NOT NULL THEN
                extract(epoch FROM a.done_at - CASE WHEN a.number > 1 THEN coalesce(a.reserved_at, a.queued_at)
                                                    ELSE coalesce(a.queued_at, a.reserved_at) END) * 1000
            END::float8 AS duration_ms
@@ -63,13 +63,13 @@ WITH mine AS MATERIALIZED (
 )
 INSERT INTO usage_hours (hour, day, agent, deployment, provider, model, tier, team, feature, application,
                          endpoint, key_id, mode, cost_nano_usd, attempts, errors, refusals, cached,
-                         input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)
+                         input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, saved_nano_usd)
 SELECT %(hour)s::timestamptz, day, agent, deployment, provider, model, tier, team, feature, application,
        endpoint, key_id, mode, sum(cost_nano_usd)::bigint,
        count(*) FILTER (WHERE NOT refused), count(*) FILTER (WHERE failed), count(*) FILTER (WHERE refused),
        count(*) FILTER (WHERE cached AND NOT refused),
        sum(input_tokens)::bigint, sum(output_tokens)::bigint,
-       sum(cache_read_tokens)::bigint, sum(cache_write_tokens)::bigint
+       sum(cache_read_tokens)::bigint, sum(cache_write_tokens)::bigint, sum(saved_nano_usd)::bigint
 FROM mine
 GROUP BY day, agent, deployment, provider, model, tier, team, feature, application, endpoint, key_id, mode
 
