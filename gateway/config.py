@@ -1,5 +1,6 @@
 """What the gateway is configured with: deployments, tiers, providers. Frozen, read once at the edge."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -75,7 +76,10 @@ class Tier:
     max_output_tokens: the most that callers get who do not say how much they want; None: they must.
     larger: deployments beyond the tier, for requests that are too long for its own. on_content_refusal:
     what happens when a deployment refuses for the content: `stop` hands that to the caller, `next` asks
-    the tier's next deployment.
+    the tier's next deployment. queue_seconds: how long a call may wait in line once every deployment has
+    said when to come again; 0: it is refused at once.
+    weights: who gets which share of the calls, by deployment; without any the order decides.
+    prefer: `cheapest` asks first whoever may cost least for the request at hand.
     """
 
     name: str
@@ -84,6 +88,9 @@ class Tier:
     max_output_tokens: int | None = None
     larger: tuple[str, ...] = ()
     on_content_refusal: Literal["stop", "next"] = "stop"
+    queue_seconds: float = 0.0
+    weights: Mapping[str, int] = field(default_factory=dict)
+    prefer: Literal["order", "cheapest"] = "order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,7 @@ class GatewayConfig:
 
     tiers: cheapest first: a soft refusal or pressure moves one to the left.
     timezone, day_start_seconds: when the accounting day begins (IANA zone name, seconds after
-    midnight).
+    midnight). queue_calls: how many calls of one process may wait in line (Tier.queue_seconds).
     """
 
     providers: dict[str, Provider]
@@ -146,4 +153,5 @@ class GatewayConfig:
     lease_seconds: float = 5.0
     lease_grace_seconds: float = 2.0
     outbox_max: int = 100_000
+    queue_calls: int = 100
     doubt_settles_after_seconds: float = 86_400.0

@@ -58,6 +58,7 @@ from gateway.store import Store
 from gateway.store.cached import CachedAnswer
 from gateway.traces.ids import TRACEPARENT, Place, attempt_span, placed, write_traceparent
 from gateway.violations import ViolationLog
+from gateway.waiting_line import WaitingLine
 
 _T = TypeVar("_T")
 log = structlog.get_logger(__name__)
@@ -100,6 +101,7 @@ class Gateway:
         self.counter = TokenCounter(config, authority, http)
         self._breakers = BreakerReports(authority, metrics, off=not config.breaker.failures)
         self.cache = AnswerCache(self, config.cache)
+        self.line = WaitingLine(config.queue_calls)
         self._bookings: set[asyncio.Task[Any]] = set()
 
     async def complete(self, call: Call) -> Outcome:
@@ -259,6 +261,10 @@ class Gateway:
         used = day.spent_nano_usd + day.held_nano_usd + day.in_doubt_nano_usd
         tiers = tuple(tier.name for tier in self.config.tiers)
         return affordable_tier(tiers, call.tier, (limit or 0) - used, limit)
+
+    def waited(self, tier: str, milliseconds: int) -> None:
+        """Count what a call waited in line for."""
+        self._metrics.waited(tier, milliseconds / 1000)
 
     def option(self, call: Call, request: Request, tier: str, name: str) -> Option | Refusal:
         """Price one deployment for this request: its body, its bound, what it asks for."""

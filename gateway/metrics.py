@@ -55,6 +55,14 @@ class Metrics:
             buckets=_LATENCY_BUCKETS,
             registry=self.registry,
         )
+        self._tier = BoundedLabel(max_label_values)
+        self._waits = Histogram(
+            "curb_queue_wait_seconds",
+            "Seconds that calls waited for deployments at their rate limit",
+            ("tier",),
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
         self._steps = Histogram(
             "agent_steps_per_task",
             "Steps of a run",
@@ -89,6 +97,10 @@ class Metrics:
     def circuit_changed(self, model: str, to: str) -> None:
         """Count one change of a deployment's circuit breaker."""
         self._circuits.labels(model, to).inc()
+
+    def waited(self, tier: str, seconds: float) -> None:
+        """Count a wait for deployments that said when to come again."""
+        self._waits.labels(self._tier(tier)).observe(seconds)
 
     def ended(self, agent: str, status: str, steps: int) -> None:
         """Count one run that ended; stopped counts as killed and expired as failed."""

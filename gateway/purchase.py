@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,14 @@ from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.providers.errors import ErrorKind, ProviderError
 from gateway.state.values import Reservation
 from gateway.state.watcher import Cut
+from gateway.waiting_line import now_ms, wait_ms
 
 if TYPE_CHECKING:
     from gateway.gateway import Gateway
 
 _IN_FLIGHT_POLL_SECONDS = 0.1
 _RETRY_DELAY_MS = 1_000
+_PASSING = frozenset({RefusalKind.RATE_LIMITED, RefusalKind.UNAVAILABLE})
 _WORTH_A_ROW = frozenset(RefusalKind) - {
     RefusalKind.CONTENDED,
     RefusalKind.IN_FLIGHT,
@@ -45,6 +48,7 @@ class Purchase:
     last: Refusal | None = None
     permanent: ProviderError | None = None
     too_long: bool = False
+    resting: dict[str, int] = field(default_factory=dict)
 
     async def run(self) -> Outcome:
         """Try deployments in the tier's order until one answers or the caller has to wait.
@@ -54,6 +58,8 @@ class Purchase:
         tier, downgrade = await self.gateway.tier_of(self.call), self.call.downgrade
         while True:
             option = self._next_option(tier)
+            if option is None and await self._waited(tier):
+                continue
             if option is None:
                 cheaper = next_cheaper(self._tiers(), tier)
                 if self.last is None or not fallback.is_soft(self.last) or cheaper is None:
@@ -91,7 +97,7 @@ class Purchase:
         config = self.gateway.config
         known = (tier, config.tiers, config.deployments, config.aliases)
         small: Option | None = None
-        for name in routing.candidates(*known):
+        for name in self._ordered(tier):
             option = self._option(tier, name)
             if option is not None and _likely_fits(option):
                 return option
@@ -103,6 +109,38 @@ class Purchase:
                     return option
                 small = small or option
         return small
+
+    def _ordered(self, tier: str) -> Sequence[str]:
+        """The tier's deployments, in the order that it wants for this call."""
+        config = self.gateway.config
+        names = routing.candidates(tier, config.tiers, config.deployments, config.aliases)
+        found = routing.find(tier, config.tiers, config.deployments, config.aliases)
+        if found is None:
+            return names
+        if found.weights:
+            return routing.shared_out(names, found.weights, self.call.key)
+        if found.prefer == "cheapest":
+            options = [option for name in names if (option := self._option(tier, name)) is not None]
+            return [each.deployment.name for each in sorted(options, key=lambda each: each.asked_nano_usd)]
+        return names
+
+    async def _waited(self, tier: str) -> bool:
+        """Wait in line for the first deployment that said when to come again, where the tier allows it."""
+        config = self.gateway.config
+        found = routing.find(tier, config.tiers, config.deployments, config.aliases)
+        seconds = 0.0 if found is None else min(found.queue_seconds, self.call.total_timeout_seconds)
+        wait = wait_ms(self.resting, now_ms(), self.queued_ms + int(seconds * 1000))
+        if wait is None:
+            return False
+        if not await self.gateway.line.wait(wait):
+            self.last = self.last and _with_full_line(self.last, self.gateway.line.waiting)
+            return False
+        self.gateway.waited(tier, wait)
+        now = now_ms()
+        ready = {name for name, at in self.resting.items() if at <= now}
+        self.excluded -= ready
+        self.resting = {name: at for name, at in self.resting.items() if name not in ready}
+        return True
 
     def _option(self, tier: str, name: str) -> Option | None:
         if name in self.excluded:
@@ -117,6 +155,8 @@ class Purchase:
     def _skip(self, option: Option, refusal: Refusal) -> None:
         self.excluded.add(option.deployment.name)
         self.last = refusal
+        if refusal.retry_at_ms is not None and refusal.kind in _PASSING:
+            self.resting[option.deployment.name] = refusal.retry_at_ms
         self.permanent = None  # this one may answer yet, whatever others never will
 
     def _give_up(self) -> Refusal:
@@ -166,6 +206,8 @@ class Purchase:
         self.last = unavailable(said, self.attempts, _retry_at(error))
         if isinstance(error, ProviderError):
             self.excluded.add(option.deployment.name)
+            if error.kind is ErrorKind.RATE_LIMITED and error.retryable:
+                self.resting[option.deployment.name] = _retry_at(error)
         again = self.attempts < self.call.max_attempts and not self.call.heard
         return None if again else self._give_up()
 
@@ -207,6 +249,10 @@ class Purchase:
         await asyncio.sleep(_IN_FLIGHT_POLL_SECONDS)
         stored = await self.gateway.store.answers.load(self.call.key)
         return None if stored is None else await self.gateway.replayed(stored)
+
+
+def _with_full_line(refusal: Refusal, waiting: int) -> Refusal:
+    return replace(refusal, detail=f"{refusal.detail}; {waiting} calls wait in line here, which is the most")
 
 
 def _likely_fits(option: Option) -> bool:

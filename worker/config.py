@@ -205,9 +205,13 @@ def _tiers(file: File, base: tuple[Tier, ...], aliases: Mapping[str, str]) -> tu
 
 def _tier(name: str, section: TierSection, known: Mapping[str, Tier], aliases: Mapping[str, str]) -> Tier:
     base = known.get(name) or Tier(name, ())
-    wanted = section.written("daily_budget")
+    wanted = section.written("daily_budget", "queue")
+    if "queue" in section.model_fields_set:
+        wanted["queue_seconds"] = section.queue
     if section.deployments:
         wanted["deployments"] = tuple(aliases.get(each, each) for each in section.deployments)
+    if section.weights:
+        wanted["weights"] = {aliases.get(name, name): share for name, share in section.weights.items()}
     if section.larger:
         wanted["larger"] = tuple(aliases.get(each, each) for each in section.larger)
     if "daily_budget" in section.model_fields_set:

@@ -76,6 +76,14 @@ def _tiers(gateway: GatewayConfig) -> Iterator[Problem]:
     for tier in gateway.tiers:
         if not tier.deployments:
             yield Problem(("tiers", tier.name), "deployments is missing; list at least one")
+        for name in tier.weights:
+            if name not in tier.deployments:
+                message = f"the tier has no deployment {name}{suggestion(name, tier.deployments)}"
+                yield Problem(("tiers", tier.name, "weights", name), message)
+        if tier.weights and tier.prefer == "cheapest":
+            yield Problem(
+                ("tiers", tier.name, "prefer"), "cheapest leaves nothing to weights; remove one of them"
+            )
         for field, names in (("deployments", tier.deployments), ("larger", tier.larger)):
             for number, name in enumerate(names):
                 if name not in gateway.deployments:

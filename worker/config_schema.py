@@ -75,13 +75,18 @@ class DeploymentSection(Section):
 class TierSection(Section):
     """Deployments in order of preference, what a day of them may cost (soft), and the output limit of
     requests that set none. larger: further deployments, for what is too long for these.
-    on_content_refusal: `next` asks the next deployment when one refuses for the content."""
+    on_content_refusal: `next` asks the next deployment when one refuses for the content. queue:
+    how long a call may wait for its turn when all are rate limited. weights: shares of the calls. prefer:
+    `cheapest` begins with whoever may cost least."""
 
     deployments: tuple[str, ...] = Field(default=(), min_length=1)
     daily_budget: Limit = None
     max_output_tokens: int | None = Field(default=None, gt=0)
     larger: tuple[str, ...] = ()
     on_content_refusal: Literal["stop", "next"] = "stop"
+    queue: Annotated[Seconds, Field(le=600)] = 0.0
+    weights: dict[str, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(default_factory=dict)
+    prefer: Literal["order", "cheapest"] = "order"
 
 
 class BudgetSection(Section):

@@ -1,5 +1,7 @@
 """Routing: which deployments may answer, in which order."""
 
+import hashlib
+import math
 from collections.abc import Container, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -37,6 +39,24 @@ def candidates(
     tier = find(asked, tiers, deployments, aliases)
     named = (name,) if tier is None else tier.deployments
     return tuple(each for each in named if each in deployments and each not in off)
+
+
+def shared_out(names: Sequence[str], weights: Mapping[str, int], key: str) -> tuple[str, ...]:
+    """Put deployments in an order in which each comes first as often as its weight says (0: last).
+
+    One without a weight has 1. Drawn from the call's key, so that a retry of the call, in whichever
+    process, asks in the same order; the others follow by the same draw, which is how a failing one's
+    share goes to all.
+    """
+
+    def late(name: str) -> tuple[bool, float]:
+        weight = weights.get(name, 1)
+        if weight <= 0:
+            return True, 0.0
+        drawn = int.from_bytes(hashlib.blake2b(f"{key}\0{name}".encode(), digest_size=8).digest())
+        return False, -math.log((drawn + 1) / 2.0**64) / weight
+
+    return tuple(sorted(names, key=late))
 
 
 def larger(

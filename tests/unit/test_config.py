@@ -113,6 +113,33 @@ def test_an_alias_in_a_tier_is_what_it_stands_for() -> None:
     assert config.gateway.tiers[2].deployments == ("anthropic/claude-opus-4-6",)
 
 
+def test_a_tier_says_who_gets_what() -> None:
+    gateway = parse_config(
+        "tiers:\n  quick: {larger: [google/gemini-2.5-pro], on_content_refusal: next, queue: 5s,\n"
+        "    weights: {groq/llama-3.1-8b-instant: 9}}\n"
+        "deployments:\n  groq/llama-3.1-8b-instant: {context_window_tokens: 8000}\n"
+    ).gateway
+    quick = gateway.tiers[0]
+
+    assert (quick.larger, quick.on_content_refusal) == (("google/gemini-2.5-pro",), "next")
+    assert (quick.queue_seconds, quick.weights) == (5.0, {"groq/llama-3.1-8b-instant": 9})
+    assert gateway.deployments["groq/llama-3.1-8b-instant"].context_window_tokens == 8000
+
+
+@pytest.mark.parametrize(
+    ("rule", "remedy"),
+    [
+        ("larger: [no/body]", "there is no deployment no/body"),
+        ("weights: {openai/gpt-5-mini: 1}", "the tier has no deployment openai/gpt-5-mini"),
+        ("prefer: cheapest, weights: {groq/llama-3.1-8b-instant: 1}", "remove one of them"),
+        ("queue: 1h", "600"),
+    ],
+)
+def test_a_rule_of_a_tier_that_makes_no_sense_is_named(rule: str, remedy: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(remedy)):
+        parse_config(f"tiers:\n  quick: {{{rule}}}\n")
+
+
 def test_a_known_deployment_is_changed_field_by_field() -> None:
     config = parse_config("deployments: {openai/gpt-5-mini: {max_output_tokens: 99, ceiling: 3}}")
     before = default_config().deployments["openai/gpt-5-mini"]

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config import Tier
-from gateway.policy.routing import candidates, larger, likely_fits, no_larger, resolve, tier_of
+from gateway.policy.routing import candidates, larger, likely_fits, no_larger, resolve, shared_out, tier_of
 
 TIERS = (
     Tier("quick", ("groq/llama", "google/lite")),
@@ -63,3 +63,12 @@ def test_only_one_that_is_known_to_take_no_more_is_left_out() -> None:
     assert not no_larger(1_001, 1_000)
     assert not no_larger(None, 1_000)
     assert not no_larger(1_000, None)
+
+
+def test_a_share_of_the_calls_comes_first_as_often_as_its_weight_says() -> None:
+    names, weights = ("a", "b", "off"), {"a": 3, "off": 0}
+    drawn = [shared_out(names, weights, f"call-{number}") for number in range(4_000)]
+
+    assert 2_850 < sum(order[0] == "a" for order in drawn) < 3_150
+    assert all(order[-1] == "off" for order in drawn)
+    assert shared_out(names, weights, "call-7") == drawn[7]
