@@ -34,6 +34,7 @@ class TraceActivities:
 
     def __init__(self, dependencies: Dependencies, supervision: Supervision) -> None:
         self._store = dependencies.store
+        self._authority = dependencies.authority
         self._supervision = supervision
 
     @activity.defn
@@ -47,7 +48,7 @@ class TraceActivities:
             raise ApplicationError(
                 f"this worker does not know where {target} is", type="TraceTarget", non_retryable=True
             )
-        exporter = Exporter(self._store, found, self._supervision.traces)
+        exporter = Exporter(self._store, self._authority, found, self._supervision.traces)
         told = 0
         async with heartbeating(), httpx.AsyncClient() as client:
             for _ in range(_BATCHES):

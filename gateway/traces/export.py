@@ -3,13 +3,16 @@
 A crash between sending and forgetting sends the same spans again, under the same ids.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import httpx
 import structlog
 
+from gateway.errors import StateUnavailable
 from gateway.store import Store
 from gateway.store.attempts import AttemptRow
 from gateway.store.traces import Marked
@@ -23,6 +26,9 @@ log = structlog.get_logger(__name__)
 
 BATCH = 100
 _ENDED = ("settled", "in_doubt")
+# By how much the clocks of Redis and Postgres may differ.
+_CLOCKS = timedelta(seconds=1)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Target(Protocol):
@@ -36,6 +42,14 @@ class Target(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """What was decided and is not on the books yet; gateway.state.Authority is one."""
+
+    async def clock_ms(self) -> int: ...
+
+    async def oldest_event_ms(self) -> int | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class TracePolicy:
     """sample: which share of the traces is told. content: whether prompts and answers are, too."""
@@ -46,19 +60,33 @@ class TracePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """Tells one target what waits for it."""
+    """Tells one target what waits for it.
+
+    A run is told once all that was decided before its end is on the books: its steps are made of that.
+    """
 
     store: Store
+    outbox: Outbox
     target: Target
     policy: TracePolicy
 
     async def batch(self, client: httpx.AsyncClient) -> int:
-        """Tell up to BATCH subjects; how many there were. Raises TraceTargetUnavailable, StoreUnavailable."""
+        """Tell up to BATCH subjects; how many it told. Raises TraceTargetUnavailable, StoreUnavailable."""
+        booked = await self._booked()
         marked = await self.store.traces.next(self.target.name, BATCH)
-        told = [(each, await self._told(each, attempts)) for attempts in [await self._attempts(marked)]
-                for each in marked]  # fmt: skip
+        attempts = await self._attempts(marked)
+        told = [(each, spans) for each in marked
+                if (spans := await self._told(each, attempts, booked)) is not None]  # fmt: skip
         await self._send(client, told)
-        return len(marked)
+        return len(told)
+
+    async def _booked(self) -> datetime:
+        """All that was decided before this instant is on the books."""
+        with contextlib.suppress(StateUnavailable):
+            now_ms = await self.outbox.clock_ms()
+            oldest_ms = await self.outbox.oldest_event_ms()
+            return datetime.fromtimestamp((oldest_ms or now_ms) / 1000, UTC) - _CLOCKS
+        return _NEVER
 
     async def _send(self, client: httpx.AsyncClient, told: Sequence[tuple[Marked, Told]]) -> None:
         """All at once; what is refused is halved until the culprit stands alone, and holds up nobody."""
@@ -84,13 +112,18 @@ class Exporter:
         rows = await self.store.traces.attempts(wanted) if wanted else []
         return {row["attempt_id"]: row for row in rows}
 
-    async def _told(self, marked: Marked, attempts: dict[str, AttemptRow]) -> Told:
-        """What a subject comes to: nothing when it is gone, not over, or not among the sample."""
+    async def _told(self, marked: Marked, attempts: dict[str, AttemptRow], booked: datetime) -> Told | None:
+        """What a subject comes to: nothing when it is gone, not over, or not among the sample.
+
+        None: it has to wait until it is on the books.
+        """
         if marked.kind == "attempt":
             return await self._attempt(attempts.get(marked.id))
         record = await self.store.traces.run(marked.id)
         if record is None or record.run["ended_at"] is None:
             return Told()
+        if record.run["ended_at"] > booked:
+            return None
         return self._sampled(run_spans(record, content=self.policy.content))
 
     async def _attempt(self, row: AttemptRow | None) -> Told:
