@@ -1,7 +1,7 @@
 """curb alerts list|ack|silence|test: what fires, who looks after it, who wants quiet."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +11,8 @@ from worker.cli.errors import Failed, Misused
 from worker.cli.output import Json
 
 if TYPE_CHECKING:
+    from temporalio.client import Client
+
     from gateway.policy.alerts import AlertRecord
     from gateway.store import Store
     from worker.cli.servers import House
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Alerts: what fires, and who was told.", no_args_is_help=True)
 
 AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id, or how it begins.")]
-_SIGNAL_SECONDS = timedelta(seconds=3)
-_SILENCE_LETTERS = 6
 
 
 @app.command("list")
@@ -75,27 +75,24 @@ app.command("test")(try_channel)
 
 def _checked(matchers: dict[str, str], lasts: str) -> int:
     """How many seconds. Raises Misused."""
-    from fnmatch import fnmatchcase
-
-    from gateway.policy.alert_catalogue import RULES
     from worker.cli.times import duration_seconds
-    from worker.config_errors import suggestion
+    from worker.desk.alerts import unheard_of
 
     if not any(matchers.values()):
         raise Misused("say what to silence: --rule, --scope, --agent or --team")
     if not lasts:
         raise Misused("--for is missing; say for how long, for example --for 2h")
-    rule = matchers["rule"]
-    if rule and not any(fnmatchcase(each, rule) for each in RULES):
-        raise Misused(f"--rule {rule!r}: there is no such rule{suggestion(rule, list(RULES))}")
+    if problem := unheard_of(matchers["rule"]):
+        raise Misused(f"--rule {problem}")
     return duration_seconds(lasts, "--for")
 
 
 async def _list(limit: int, *, ended: bool, as_json: bool) -> None:
     from gateway.policy.alert_routes import silence_of
     from worker.cli import output
-    from worker.cli.alert_view import alert_document, print_alerts
+    from worker.cli.alert_view import print_alerts
     from worker.cli.servers import house
+    from worker.desk.alerts import alert_document
 
     now = datetime.now(UTC)
     async with await _store(house()) as store:
@@ -114,49 +111,34 @@ async def _list(limit: int, *, ended: bool, as_json: bool) -> None:
 async def _acknowledge(prefix: str, note: str, *, as_json: bool) -> None:
     from worker.cli import output
     from worker.cli.servers import house, who
+    from worker.desk import alerts as desk
 
-    known, now = house(), datetime.now(UTC)
+    known = house()
     async with await _store(known) as store:
-        alert = await _one(store, prefix)
-        new = await store.alerts.acknowledge(alert.id, who(), note, now)
-        if new:
-            await store.events.audit(who(), "alert_ack", alert.id, {"rule": alert.rule, "note": note})
-        alert = await store.alerts.get(alert.id)
+        meant = await _one(store, prefix)
+        was_open = meant.status == "firing"
+        temporal = await _temporal(known) if was_open else None
+        alert, signalled = await desk.acknowledge(store, temporal, meant.id, by=who(), note=note)
     if alert.status == "resolved":
         raise Failed(f"{alert.id} is over already ({alert.title})")
-    signalled = new and await _signal(known, alert.id, who())
     if as_json:
         output.print_json({"id": alert.id, "acknowledged_by": alert.acknowledged_by, "signalled": signalled})
         return
     output.say(f"{alert.id}: {alert.acknowledged_by} looks after it ({alert.title})")
-    if new and not signalled:
+    if was_open and not signalled:
         output.say("  Temporal was not reached; it is written down, and a worker will notice")
 
 
 async def _silence(matchers: dict[str, str], seconds: int, reason: str, *, as_json: bool) -> None:
-    import secrets
-
-    from gateway.policy.alert_routes import Silence
-    from gateway.policy.alerts import ID_ALPHABET
     from worker.cli import output
-    from worker.cli.alert_view import matchers_text, silence_document
+    from worker.cli.alert_view import matchers_text
     from worker.cli.servers import house, who
+    from worker.desk import alerts as desk
 
-    now = datetime.now(UTC)
-    made = Silence(
-        id="".join(secrets.choice(ID_ALPHABET) for _ in range(_SILENCE_LETTERS)),
-        until=now + timedelta(seconds=seconds),
-        by=who(),
-        reason=reason,
-        **matchers,
-    )
     async with await _store(house()) as store:
-        await store.alerts.silence(made)
-        detail = {**matchers, "seconds": seconds, "reason": reason}
-        await store.events.audit(who(), "silence", made.id, detail)
-        covered = [a.id for a in await store.alerts.recent(limit=10_000) if made.covers(a, now)]
+        made, covered = await desk.silence(store, matchers, seconds, by=who(), reason=reason)
     if as_json:
-        output.print_json({"silence": silence_document(made), "alerts": covered})
+        output.print_json({"silence": desk.silence_document(made), "alerts": covered})
     else:
         output.say(f"silence {made.id}: {matchers_text(made)}, until {output.clock(made.until)}")
         output.say(f"  {len(covered)} open alerts match; `curb alerts silence --end {made.id}` ends it")
@@ -164,24 +146,23 @@ async def _silence(matchers: dict[str, str], seconds: int, reason: str, *, as_js
 
 async def _end_silence(prefix: str, *, as_json: bool) -> None:
     from worker.cli import output
-    from worker.cli.alert_view import matchers_text, silence_document
+    from worker.cli.alert_view import matchers_text
     from worker.cli.servers import house, who
+    from worker.desk import alerts as desk
 
     async with await _store(house()) as store:
-        ended = await store.alerts.end_silence(prefix)
-        if ended is None:
-            raise Failed(f"there is not one silence that begins {prefix}; see `curb alerts list --silences`")
-        await store.events.audit(who(), "silence_end", ended.id)
+        ended = await desk.end_silence(store, prefix, by=who())
     if as_json:
-        output.print_json({"silence": silence_document(ended)})
+        output.print_json({"silence": desk.silence_document(ended)})
     else:
         output.say(f"silence {ended.id} is over ({matchers_text(ended)})")
 
 
 async def _silences(*, as_json: bool) -> None:
     from worker.cli import output
-    from worker.cli.alert_view import matchers_text, silence_document
+    from worker.cli.alert_view import matchers_text
     from worker.cli.servers import house
+    from worker.desk.alerts import silence_document
 
     async with await _store(house()) as store:
         found = await store.alerts.silences(datetime.now(UTC))
@@ -209,23 +190,17 @@ async def _one(store: "Store", prefix: str) -> "AlertRecord":
     return meant[0]
 
 
-async def _signal(known: "House", alert: str, by: str) -> bool:
-    """Tell the alert's workflow, where Temporal is to be had. What counts is in Postgres."""
-    from temporalio.service import RPCError
-
-    from activities.alert_text import workflow_id
+async def _temporal(known: "House") -> "Client | None":
+    """None where it is not to be had: what counts is in Postgres."""
     from worker.cli.errors import Unreachable
     from worker.cli.servers import connect_temporal
 
     if not known.places.temporal_address:
-        return False
+        return None
     try:
-        client = await connect_temporal(known)
-        handle = client.get_workflow_handle(workflow_id(alert))
-        await handle.signal("acknowledge", by, rpc_timeout=_SIGNAL_SECONDS)
-    except (RPCError, Unreachable):
-        return False
-    return True
+        return await connect_temporal(known)
+    except Unreachable:
+        return None
 
 
 async def _store(known: "House") -> "Store":

@@ -13,7 +13,6 @@ from worker.cli.output import Json
 from worker.cli.status import Status
 
 if TYPE_CHECKING:
-    from gateway.policy.scopes import Period
     from gateway.store.keys import Key
     from worker.cli.servers import Books
     from worker.config import Config
@@ -243,22 +242,13 @@ def _tags(written: Sequence[str]) -> dict[str, str]:
 
 def _with_known_models(key: "Key", config: "Config") -> "Key":
     """Aliases resolved to what they stand for. Raises Misused for a tier or deployment that is none."""
-    from dataclasses import replace
+    from gateway.errors import ConfigurationError
+    from worker.desk.keys import with_known_models
 
-    from worker.config_errors import suggestion
-
-    gateway = config.gateway
-    tiers = [tier.name for tier in gateway.tiers]
-    for name in key.tiers or ():
-        if name not in tiers:
-            raise Misused(f"--tier {name}: there is no such tier{suggestion(name, tiers)}")
-    models = tuple(gateway.aliases.get(name, name) for name in key.models or ())
-    for name in models:
-        if name not in gateway.deployments:
-            raise Misused(
-                f"--model {name}: there is no such deployment{suggestion(name, [*gateway.deployments])}"
-            )
-    return replace(key, models=models or None)
+    try:
+        return with_known_models(key, config.gateway)
+    except ConfigurationError as error:
+        raise Misused(f"--{error}") from error
 
 
 # -- what is answered ----------------------------------------------------------------------------
@@ -275,48 +265,9 @@ async def _open() -> "AsyncIterator[tuple[Books, KeyDesk]]":
 
 
 async def _documents(books: "Books", desk: "KeyDesk", keys: Sequence["Key"]) -> list[dict[str, Any]]:
-    from worker.keys import budgets_of
+    from worker.desk.keys import key_documents
 
-    budgets = budgets_of([key.id for key in keys], await books.store.budgets.rules())
-    now = datetime.now(UTC)
-    return [_document(key, budgets[key.id], desk, now) for key in keys]
-
-
-def _document(key: "Key", budgets: "dict[Period, int]", desk: "KeyDesk", now: datetime) -> dict[str, Any]:
-    from gateway.policy.scopes import Period
-    from worker.cli.output import at_text, usd_text
-
-    return {
-        "id": key.id,
-        "name": key.name,
-        "state": key.state(now),
-        "tokens": [
-            {
-                "prefix": token.prefix,
-                "created_at": at_text(token.created_at),
-                "ends_at": at_text(token.ends_at),
-                "works": desk.secrets.knows(token.secret_id)
-                and (token.ends_at is None or token.ends_at > now),
-            }
-            for token in key.tokens
-        ],
-        **{name: getattr(key, name) or None for name in ("agent", "team", "user")},
-        "tiers": key.tiers,
-        "models": key.models,
-        "rate_tier": key.rate_tier,
-        "roles": key.roles,
-        "tags": key.tags,
-        "daily_usd": usd_text(budgets.get(Period.DAY)),
-        "monthly_usd": usd_text(budgets.get(Period.MONTH)),
-        "created_by": key.created_by,
-        "created_at": at_text(key.created_at),
-        "expires_at": at_text(key.expires_at),
-        "last_used_at": at_text(key.last_used_at),
-        "frozen_at": at_text(key.frozen_at),
-        "frozen_by": key.frozen_by or None,
-        "revoked_at": at_text(key.revoked_at),
-        "revoked_by": key.revoked_by or None,
-    }
+    return await key_documents(books.store, desk.secrets, keys)
 
 
 async def _print_issued(books: "Books", desk: "KeyDesk", issued: "Issued", *, as_json: bool) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from worker.client import Launch
+    from worker.cli.servers import Desk
+    from worker.client import Launch, Progress
 
 from worker.cli.output import Json
 from worker.cli.status import Status
@@ -89,7 +90,7 @@ async def _run(
             output.say(f"run {launched.run_id} goes on without you; `curb kill {launched.run_id}` ends it")
             raise
         if as_json:
-            output.print_json({**await view.run_document(desk, ended), "existed": launched.existed})
+            output.print_json({**await _document(desk, ended), "existed": launched.existed})
         else:
             view.print_end(ended, await desk.runs.answer_text(ended.run_id))
         return ended.status == "completed"
@@ -136,7 +137,9 @@ async def _runs(equal: dict[str, str], live: bool, limit: int, *, as_json: bool)
     async with open_desk(house()) as desk:
         found = await desk.runs.newest(limit=limit, live=True if live else None, equal=equal)
     if as_json:
-        output.print_json({"runs": [view.summary(each) for each in found]})
+        from worker.desk.runs import run_summary
+
+        output.print_json({"runs": [run_summary(each) for each in found]})
     else:
         view.print_runs(found)
 
@@ -151,8 +154,14 @@ async def _show(run_id: str, *, as_json: bool) -> None:
     from worker.cli.servers import house, open_desk
 
     async with open_desk(house()) as desk:
-        document = await view.run_document(desk, await desk.runs.now(run_id))
+        document = await _document(desk, await desk.runs.now(run_id))
     if as_json:
         output.print_json(document)
     else:
         view.print_run(document)
+
+
+async def _document(desk: "Desk", progress: "Progress") -> dict[str, Any]:
+    from worker.desk.runs import run_document
+
+    return await run_document(desk.store, desk.authority, progress, desk.house.workflow_url(progress.run_id))

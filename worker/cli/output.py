@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.policy.money import decimal_usd, format_usd
+from gateway.policy.money import format_usd
+from worker.desk.documents import at_text, usd_text
 
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout; dollars as decimal strings.")
@@ -77,11 +78,6 @@ def dollars(nano_usd: int | None) -> str:
     return "-" if nano_usd is None else format_usd(nano_usd)
 
 
-def usd_text(nano_usd: int | None) -> str | None:
-    """For programs: a decimal string, null where there is no amount."""
-    return None if nano_usd is None else decimal_usd(nano_usd)
-
-
 def bar(used: int, limit: int | None, width: int = 20) -> Text:
     """How much of a limit is used."""
     if not limit:
@@ -90,11 +86,6 @@ def bar(used: int, limit: int | None, width: int = 20) -> Text:
     filled = min(width, -(-used * width // limit))
     colour = "red" if share >= 1 else "yellow" if share >= 0.8 else "green"
     return Text(_FULL * filled, style=colour).append(_EMPTY * (width - filled), style="dim")
-
-
-def at_text(moment: datetime | None) -> str | None:
-    """ISO 8601 in UTC."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def clock(moment: datetime | None) -> str:
@@ -127,3 +118,23 @@ def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return at_text(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+__all__ = [
+    "Document",
+    "Json",
+    "at_text",
+    "bar",
+    "clock",
+    "console",
+    "dollars",
+    "print_json",
+    "print_line",
+    "print_text",
+    "printable",
+    "say",
+    "shortened",
+    "status_text",
+    "table",
+    "usd_text",
+]

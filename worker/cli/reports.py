@@ -1,7 +1,7 @@
 """curb report daily|weekly: prints a stored report, makes one that is due, or shows how it looks so far."""
 
 import asyncio
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +12,6 @@ from worker.cli.output import Json
 
 if TYPE_CHECKING:
     from activities.reports.document import ReportDocument
-    from activities.reports.gathering import Reporter
     from gateway.policy.periods import Calendar
     from gateway.policy.report_periods import ReportPeriod
     from worker.cli.servers import Books, House
@@ -64,33 +63,26 @@ def _format(format: Format | None, output: Path | None, *, as_json: bool) -> For
 
 
 async def _report(kind: Kind, day: str, format: Format, output: Path | None, *, close: bool) -> None:
+    from activities.reports.gathering import BooksLag
+    from gateway.errors import NotFound
     from worker.cli import logs
-    from worker.cli.servers import house, open_books
+    from worker.cli.servers import house, open_books, who
+    from worker.desk.reports import ReportDesk
 
     known = house()
     logs.configure(known.settings)
     async with open_books(known) as books:
-        if close:
-            found = await close_today(books)
-        else:
-            reporter = _reporter(books)
-            found = await _found(books, reporter, await _period(books, kind, day, reporter.calendar))
+        desk = ReportDesk(books.store, books.authority, known.config)
+        try:
+            if close:
+                found = await desk.close_today(by=who())
+            else:
+                found = await desk.found(await _period(books, kind, day, desk.calendar))
+        except BooksLag as error:
+            raise Failed(f"{error}; is a worker running? `curb doctor` says what is missing") from error
+        except NotFound as error:
+            raise Failed(str(error)) from error
     _print(found, format, output, known)
-
-
-def _reporter(books: "Books") -> "Reporter":
-    from activities.reports.gathering import Reporter
-
-    known = books.house
-    return Reporter(books.store, books.authority, _calendar(known), known.config.reports)
-
-
-def _calendar(known: "House") -> "Calendar":
-    from zoneinfo import ZoneInfo
-
-    from gateway.policy.periods import Calendar
-
-    return Calendar(ZoneInfo(known.config.gateway.timezone), known.config.gateway.day_start_seconds)
 
 
 async def _period(books: "Books", kind: Kind, day: str, calendar: "Calendar") -> "ReportPeriod":
@@ -118,55 +110,13 @@ def _date(text: str, today: date) -> date:
     return day_of(text, "--date", today)
 
 
-async def _found(books: "Books", reporter: "Reporter", period: "ReportPeriod") -> "ReportDocument":
-    """What is stored, unless it was preliminary and the period is over by now; else made."""
-    from activities.reports.keeping import made_and_kept, stored_document
-
-    stored = await stored_document(books.store, period.kind, period.name)
-    now_ms = await books.authority.clock_ms()
-    is_over = period.ends_ms <= now_ms
-    if stored is not None and (stored.state == "final" or not is_over):
-        return stored
-    await _until_booked(reporter, min(period.ends_ms, now_ms))
-    if not is_over:
-        return await reporter.make(period, datetime.now(UTC))
-    first = await books.store.figures.first_day()
-    if first is None or period.last_day < first:
-        since = f"; the first day on the books is {first}" if first else ""
-        raise Failed(f"nothing is on the books for {period.name}{since}")
-    return await made_and_kept(reporter, books.store, period, datetime.now(UTC))
-
-
-async def close_today(books: "Books") -> "ReportDocument":
-    """Close the running day before its end, and keep its report until the real one comes."""
-    from activities.reports.keeping import made_and_kept
-    from gateway.closing import close_day
-    from gateway.policy.report_periods import running
-    from worker.cli.servers import who
-
-    reporter = _reporter(books)
-    period = running("daily", reporter.calendar, await books.authority.clock_ms())
-    await _until_booked(reporter, await books.authority.clock_ms())
-    await close_day(books.authority, books.store, reporter.calendar, period.first_day, preliminary=True)
-    await books.store.events.audit(who(), "day_close", period.name, {"preliminary": True})
-    return await made_and_kept(reporter, books.store, period, datetime.now(UTC), preliminary=True)
-
-
-async def _until_booked(reporter: "Reporter", at_ms: int) -> None:
-    from activities.reports.gathering import BooksLag
-
-    try:
-        await reporter.booked_until(at_ms)
-    except BooksLag as error:
-        raise Failed(f"{error}; is a worker running? `curb doctor` says what is missing") from error
-
-
 def _print(found: "ReportDocument", format: Format, output: Path | None, known: "House") -> None:
     import sys
 
     from worker.cli.output import console, say
+    from worker.desk.reports import rendered
 
-    text = rendered(found, format, known)
+    text = rendered(found, format, known.workflow_url)
     if output is not None:
         try:
             output.write_text(text, encoding="utf-8", newline="")
@@ -179,21 +129,3 @@ def _print(found: "ReportDocument", format: Format, output: Path | None, known: 
         console().print(Markdown(text))
     else:
         sys.stdout.write(text)
-
-
-def rendered(found: "ReportDocument", format: Format, known: "House") -> str:
-    """A report as text of this format."""
-    from activities.reports.flat import as_csv, as_json
-    from activities.reports.html import html
-    from activities.reports.markdown import markdown
-    from activities.reports.overview import page_of
-
-    match format:
-        case "json":
-            return as_json(found)
-        case "csv":
-            return as_csv(found)
-        case "html":
-            return html(page_of(found), known.workflow_url)
-        case "md":
-            return markdown(page_of(found), known.workflow_url)

@@ -1,17 +1,13 @@
 """curb switch set|clear|list. A switch is a key in Redis: anyone may set it, with anything."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from worker.cli.errors import Misused
 from worker.cli.output import Json
 from worker.cli.status import Status
-
-if TYPE_CHECKING:
-    from worker.cli.servers import Books
 
 app = typer.Typer(help="Kill switches and throttles.", no_args_is_help=True)
 
@@ -45,17 +41,16 @@ def set_switch(
 async def _set(name: str, reason: str, seconds: int | None, *, as_json: bool) -> None:
     from worker.cli import output
     from worker.cli.servers import house, open_books, who
+    from worker.desk.switches import SwitchDesk
 
-    value = f"manual:{who()}:{reason}"
     async with open_books(house()) as books:
-        await books.authority.set_switch(name, value, seconds * 1000 if seconds else None)
-        await books.store.events.audit(who(), "switch_set", name, {"value": value, "seconds": seconds})
-    ends = datetime.now(UTC) + timedelta(seconds=seconds) if seconds else None
+        switch = await SwitchDesk(books.store, books.authority, by=who()).set(name, reason, seconds)
     if as_json:
-        output.print_json({"name": name, "value": value, "expires_at": output.at_text(ends)})
+        document = switch.document()
+        output.print_json({each: document[each] for each in ("name", "value", "expires_at")})
     else:
-        until = f"until {output.clock(ends)}" if ends else "until `curb switch clear`"
-        output.say(f"{name} = {value}, {until}")
+        until = f"until {output.clock(switch.expires_at)}" if seconds else "until `curb switch clear`"
+        output.say(f"{name} = {switch.value}, {until}")
 
 
 @app.command("clear")
@@ -71,11 +66,10 @@ def clear_switch(kind: KindArgument, name: NameArgument = "", json: Json = False
 async def _clear(name: str, *, as_json: bool) -> bool:
     from worker.cli import output
     from worker.cli.servers import house, open_books, who
+    from worker.desk.switches import SwitchDesk
 
     async with open_books(house()) as books:
-        lifted = await books.authority.clear_switch(name)
-        if lifted:
-            await books.store.events.audit(who(), "switch_clear", name)
+        lifted = await SwitchDesk(books.store, books.authority, by=who()).clear(name)
     if as_json:
         output.print_json({"name": name, "lifted": lifted})
     else:
@@ -92,9 +86,13 @@ def list_switches(json: Json = False) -> None:
 async def _list(*, as_json: bool) -> None:
     from worker.cli import output
     from worker.cli.servers import house, open_books
+    from worker.desk.switches import switches_set
+    from worker.upkeep import switch_names
 
     async with open_books(house()) as books:
-        found = await _found(books)
+        config = books.house.config
+        configured = switch_names(config, config.agents)
+        found = [each.document() for each in await switches_set(books.store, books.authority, configured)]
     if as_json:
         output.print_json({"switches": found})
         return
@@ -105,29 +103,6 @@ async def _list(*, as_json: bool) -> None:
     for each in found:
         rows.add_row(each["name"], each["value"], each["since"] or "just now", each["expires_at"] or "never")
     output.console().print(rows)
-
-
-async def _found(books: "Books") -> list[dict[str, Any]]:
-    """Every configured name is asked for; others when a worker has noticed them."""
-    from worker.cli.output import at_text
-    from worker.upkeep import switch_names
-
-    config = books.house.config
-    names = {*switch_names(config, config.agents), *await books.authority.known_switches()}
-    present = await books.authority.read_switches(sorted(names))
-    found = []
-    for name, value in sorted(present.items()):
-        last = await books.store.events.switch_changes(name, limit=1)
-        noticed = last[0] if last and last[0].new == value else None
-        found.append(
-            {
-                "name": name,
-                "value": value,
-                "since": at_text(noticed.at) if noticed else None,
-                "expires_at": at_text(noticed.expires_at) if noticed else None,
-            }
-        )
-    return found
 
 
 def switch_name(kind: Kind, name: str) -> str:

@@ -15,12 +15,12 @@ from worker.cli.development import house_of, new_stack, prepare
 from worker.cli.errors import Failed, ServersMissing
 from worker.cli.loops import stopped_by_signals
 from worker.cli.output import console, print_json, say
-from worker.cli.reports import close_today, rendered
-from worker.cli.servers import open_desk
+from worker.cli.servers import open_desk, who
 from worker.config import load_config
 from worker.demo.outcome import Outcome, document, tell
 from worker.demo.scenes import SCENES, Ending, steady, survivor_begins
 from worker.demo.stage import Narrator, SceneFailed, Stage, Worker, clear, furnish
+from worker.desk.reports import ReportDesk, rendered
 from worker.settings import Settings, load_settings
 from worker.stack import Stack
 
@@ -141,7 +141,9 @@ async def _settle(stage: Stage, endings: dict[str, Ending], problems: list[str])
 async def _report_of_the_day(stage: Stage) -> Path:
     """The day as its cost report tells it, for a browser."""
     page = stage.directory / "report.html"
-    page.write_text(rendered(await close_today(stage.desk), "html", stage.desk.house), encoding="utf-8")
+    desk = stage.desk
+    found = await ReportDesk(desk.store, desk.authority, desk.house.config).close_today(by=who())
+    page.write_text(rendered(found, "html", desk.house.workflow_url), encoding="utf-8")
     return page
 
 
