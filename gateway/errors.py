@@ -5,6 +5,7 @@ CurbError
 ├── ProviderError             an attempt at a provider failed (see gateway.providers.errors)
 ├── StateUnavailable          Redis cannot be reached, or admission is closed
 ├── StoreUnavailable          Postgres cannot be reached
+├── Conflict                  what is to be changed is not as the caller believes
 └── NotFound                  no such run, conversation, agent or attempt
 """
 
@@ -31,3 +32,7 @@ class StoreUnavailable(CurbError):
 
 class NotFound(CurbError):
     """There is no such run, conversation, agent or attempt."""
+
+
+class Conflict(CurbError):
+    """What is to be made or changed is not as the caller believes: it is there already, or has changed."""

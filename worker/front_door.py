@@ -6,11 +6,13 @@
 import asyncio
 import contextlib
 import gc
-import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+from temporalio.client import Client
 
 from gateway.agents import Agent
 from gateway.errors import ConfigurationError
@@ -18,16 +20,18 @@ from gateway.http.app import build_app
 from gateway.http.endpoint import KeyHolder, Limits
 from gateway.keys import KeyRing, Principal
 from gateway.tokens import prefix_of
+from worker.api.app import PATHS, build_api
+from worker.api.office import Office
 from worker.config import Config, gateway_config
-from worker.keys import open_key_ring
-from worker.listening import listening
+from worker.keys import key_secrets, open_key_ring
+from worker.listening import is_loopback, listening
 from worker.settings import Settings
 from worker.upkeep import metrics, switch_names, upkeep
 from worker.wiring import Parts, Servers, open_parts
 
 log = structlog.get_logger(__name__)
 
-DEVELOPER = Principal("dev", "dev", rate_tier="")
+DEVELOPER = Principal("dev", "dev", rate_tier="", roles=frozenset({"call", "admin"}))
 """Who calls the open door of `curb dev` without a key of curb's."""
 
 
@@ -44,6 +48,33 @@ class Place:
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the admin API has beside the gateway. temporal: None where this process knows none."""
+
+    temporal: Client | None = None
+    temporal_ui: str = ""
+
+    def workflow_url(self, run_id: str) -> str:
+        """The run in the Temporal UI; '' where no UI is known."""
+        if not self.temporal_ui or self.temporal is None:
+            return ""
+        return f"{self.temporal_ui}/namespaces/{self.temporal.namespace}/workflows/{quote(run_id, safe='')}"
+
+
+class Doors:
+    """The model endpoints, and beside them the admin API: an ASGI application."""
+
+    def __init__(self, models: ASGIApp, admin: ASGIApp) -> None:
+        self._models = models
+        self._admin = admin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = str(scope.get("path", ""))
+        is_admin = any(path == each or path.startswith(f"{each}/") for each in PATHS)
+        await (self._admin if is_admin else self._models)(scope, receive, send)
+
+
 async def serve_front_door(
     servers: Servers,
     settings: Settings,
@@ -51,6 +82,7 @@ async def serve_front_door(
     place: Place,
     *,
     stop: asyncio.Event,
+    beside: Beside | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until `stop` is set, then finish or settle what is in flight. on_ready is told the URL.
@@ -61,7 +93,7 @@ async def serve_front_door(
         open_parts(gateway_config(config, settings), servers) as parts,
         upkeep(parts, switch_names(config, config.agents)),
         metrics(settings, parts),
-        front_door(place, parts, config.agents, settings) as url,
+        front_door(place, parts, config, config.agents, settings, beside) as url,
     ):
         _spare_the_collector()
         log.info("front door open", url=url, process_id=parts.process_id)
@@ -73,9 +105,17 @@ async def serve_front_door(
 
 @contextlib.asynccontextmanager
 async def front_door(
-    place: Place, parts: Parts, agents: Mapping[str, Agent], settings: Settings
+    place: Place,
+    parts: Parts,
+    config: Config,
+    agents: Mapping[str, Agent],
+    settings: Settings,
+    beside: Beside | None = None,
 ) -> AsyncIterator[str]:
-    """Open the door while the block runs; yields its URL. Raises ConfigurationError."""
+    """Open the door while the block runs; yields its URL. agents: of config, and those of --tools.
+
+    Raises ConfigurationError.
+    """
     if place.is_open and not is_loopback(place.host):
         raise ConfigurationError(
             f"{place.host} can be reached by others: an open front door is for loopback only"
@@ -83,7 +123,20 @@ async def front_door(
     ring = await open_key_ring(parts.store, settings, parts.gateway.config.rate_limits)
     keys: KeyHolder = _OpenKeys(ring) if place.is_open else ring
     limits = Limits(upgrade_url=settings.upgrade_url)
-    app = build_app(parts.gateway, keys, agents=agents, limits=limits)
+    models = build_app(parts.gateway, keys, agents=agents, limits=limits)
+    known = beside or Beside()
+    office = Office(
+        store=parts.store,
+        authority=parts.authority,
+        config=config,
+        agents=agents,
+        keys=keys,
+        secrets=await key_secrets(parts.store, settings),
+        temporal=known.temporal,
+        workflow_url=known.workflow_url,
+        is_open=place.is_open,
+    )
+    app = Doors(models, build_api(office))
     try:
         async with listening(app, place.host, place.port, grace_seconds=settings.shutdown_seconds) as url:
             yield url
@@ -105,13 +158,3 @@ class _OpenKeys:
 
     async def authenticate(self, token: str, address: str = "") -> Principal:
         return await self._ring.authenticate(token, address) if prefix_of(token) else DEVELOPER
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a host of this name."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -45,7 +45,7 @@ class KeyDesk:
     @classmethod
     async def open(cls, store: Store, authority: Authority, settings: Settings, *, by: str) -> "KeyDesk":
         """Raises ConfigurationError for a CURB_KEY_SECRET that cannot be, StoreUnavailable."""
-        return cls(store, authority, await token_secrets(store.keys, _configured(settings)), by=by)
+        return cls(store, authority, await key_secrets(store, settings), by=by)
 
     async def create(
         self, key: Key, *, daily: NanoUsd | None = None, monthly: NanoUsd | None = None
@@ -165,9 +165,14 @@ class KeyDesk:
         await self._store.events.audit(self._by, action, target, detail)
 
 
+async def key_secrets(store: Store, settings: Settings) -> TokenSecrets:
+    """What tokens are kept under. Raises ConfigurationError, StoreUnavailable."""
+    return await token_secrets(store.keys, _configured(settings))
+
+
 async def open_key_ring(store: Store, settings: Settings, limits: RateLimits) -> KeyRing:
     """What a front door checks tokens with. Raises ConfigurationError, StoreUnavailable."""
-    secrets = await token_secrets(store.keys, _configured(settings))
+    secrets = await key_secrets(store, settings)
     anonymous = None if limits.anonymous is None else replace(ANONYMOUS, tiers=limits.anonymous)
     return KeyRing(store.keys, secrets, anonymous=anonymous)
 

@@ -20,7 +20,7 @@ from worker.alerting import dispatcher
 from worker.channels import open_channels
 from worker.config import Config, gateway_config
 from worker.enforcer import Enforcer
-from worker.front_door import Place, front_door
+from worker.front_door import Beside, Place, front_door
 from worker.loading import load
 from worker.settings import Settings
 from worker.supervision import supervision
@@ -89,7 +89,7 @@ async def serve(
         async with (
             upkeep(parts, switch_names(config, agents), more),
             metrics(settings, parts),
-            _door(place, parts, agents, settings),
+            _door(place, parts, config, agents, settings, Beside(client, temporal_ui)),
         ):
             await asyncio.gather(*(worker.__aenter__() for worker in workers))
             log.info("worker ready", roles=list(roles), agents=sorted(agents), process_id=parts.process_id)
@@ -110,7 +110,14 @@ def _channels(
 
 
 def _door(
-    place: Place | None, parts: Parts, agents: Mapping[str, Agent], settings: Settings
+    place: Place | None,
+    parts: Parts,
+    config: Config,
+    agents: Mapping[str, Agent],
+    settings: Settings,
+    beside: Beside,
 ) -> contextlib.AbstractAsyncContextManager[str]:
     """The front door, where one is wanted."""
-    return contextlib.nullcontext("") if place is None else front_door(place, parts, agents, settings)
+    if place is None:
+        return contextlib.nullcontext("")
+    return front_door(place, parts, config, agents, settings, beside)

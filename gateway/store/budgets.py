@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from gateway.errors import Conflict, NotFound
 from gateway.policy.scopes import Period, Scope
 from gateway.store.database import Connection, Database, run
 
@@ -93,6 +94,59 @@ class Budgets:
 
         return await self._database.transact(put)
 
+    async def create_rule(self, rule: Rule, *, by: str) -> Rule:
+        """Add a rule and return it as it stands. Raises Conflict when its name, or its scope and period, are
+        taken."""
+
+        async def create(connection: Connection) -> Rule:
+            version = await _next_version(connection, by)
+            for other in [_rule(row) for row in await run(connection, "budget_rules")]:
+                if other.name == _name(rule):
+                    raise Conflict(f"there is a rule {other.name} already; change it instead")
+                if (other.scope, other.period) == (rule.scope, rule.period):
+                    raise Conflict(
+                        f"the rule {other.name} is about {rule.scope} per {rule.period} already; "
+                        "change it instead"
+                    )
+            await _put(connection, rule, version, rule.origin)
+            return await _one(connection, _name(rule))
+
+        return await self._database.transact(create)
+
+    async def change_rule(self, rule: Rule, *, by: str) -> Rule:
+        """Replace the rule of this name, if it still has `rule.version`, and return it as it stands.
+
+        Scope and period stay. Raises NotFound, and Conflict for one that has changed meanwhile or is of
+        the policy.
+        """
+
+        async def change(connection: Connection) -> Rule:
+            version = await _next_version(connection, by)
+            before = await _changeable(connection, rule.name, rule.version)
+            kept = replace(rule, scope=before.scope, period=before.period)
+            await _put(connection, kept, version, "api")
+            return await _one(connection, rule.name)
+
+        return await self._database.transact(change)
+
+    async def remove_rule(self, name: str, version: int, *, by: str) -> None:
+        """Delete the rule of this name, if it still has this version. Raises NotFound, Conflict."""
+
+        async def remove(connection: Connection) -> None:
+            await _next_version(connection, by)
+            await _changeable(connection, name, version)
+            await run(connection, "delete_rule", name=name)
+
+        await self._database.transact(remove)
+
+    async def rule(self, name: str) -> Rule:
+        """One rule. Raises NotFound."""
+
+        async def read(connection: Connection) -> Rule:
+            return await _one(connection, name)
+
+        return await self._database.snapshot(read)
+
     async def delete_rule(self, name: str, *, by: str) -> int | None:
         """Delete a rule and return the new version; None when there was none of that name."""
 
@@ -137,6 +191,23 @@ async def read_limits(connection: Connection) -> tuple[int, Limits]:
     [now] = await run(connection, "policy_now")
     rows = await run(connection, "budget_rules")
     return int(now["version"]), {(row["scope"], Period(row["period"])): row["limit_nano_usd"] for row in rows}
+
+
+async def _one(connection: Connection, name: str) -> Rule:
+    for row in await run(connection, "budget_rules"):
+        if row["name"] == name:
+            return _rule(row)
+    raise NotFound(f"there is no budget rule {name}")
+
+
+async def _changeable(connection: Connection, name: str, version: int) -> Rule:
+    """The rule, if it still has this version and is not the policy's."""
+    rule = await _one(connection, name)
+    if rule.origin == "policy":
+        raise Conflict(f"{name} comes from curb.yaml: change it there, and `curb policy apply` it")
+    if rule.version != version:
+        raise Conflict(f"{name} has changed since: it has version {rule.version} by now, not {version}")
+    return rule
 
 
 async def _next_version(connection: Connection, by: str) -> int:

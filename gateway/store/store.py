@@ -19,6 +19,7 @@ from gateway.store.reconciliations import Reconciliations
 from gateway.store.reports import Reports
 from gateway.store.retention import Retention
 from gateway.store.runs import Runs
+from gateway.store.spending import Spending
 from gateway.store.traces import Traces
 from gateway.store.usage import Usage
 from gateway.store.violations import Violations
@@ -49,6 +50,7 @@ class Store:
         self.usage = Usage(database)
         self.anomalies = Anomalies(database)
         self.figures = Figures(database)
+        self.spending = Spending(database)
         self.reports = Reports(database)
         self.traces = Traces(database)
 

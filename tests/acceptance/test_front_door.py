@@ -61,6 +61,30 @@ def test_curb_dev_answers_clients_without_a_key(curb: Curb) -> None:
     spent_on(curb, "endpoint", "/v1/chat/completions")
 
 
+def test_curb_dev_lets_its_developer_launch_and_follow_a_run(curb: Curb) -> None:
+    url, asked = curb.json("dev")["front_door"], {"agent": "worker", "task": "Do it.", "id": "by-http"}
+
+    made = httpx.post(f"{url}/v1/runs", json=asked)
+    assert made.status_code == 201, made.text
+    with httpx.stream("GET", f"{url}/v1/runs/by-http/events", timeout=60) as answer:
+        said = [line for line in answer.iter_lines() if line.startswith("event:")]
+
+    assert said[-1] == "event: end"
+    assert made.json()["temporal_ui"].endswith("/workflows/by-http")
+    assert curb.json("show", "by-http")["status"] == "completed"
+
+
+def test_a_gateway_serves_the_admin_api_by_roles(curb: Curb, gateway: str) -> None:
+    token = curb.json("keys", "create", "api-viewer", "--role", "viewer")["token"]
+    key = {"authorization": f"Bearer {token}"}
+
+    assert httpx.get(f"{gateway}/api/v1/costs/summary").status_code == 401
+    assert httpx.get(f"{gateway}/api/v1/costs/summary", headers=key).status_code == 200
+    assert httpx.get(f"{gateway}/v1/runs", headers=key).status_code == 200
+    refused = httpx.put(f"{gateway}/api/v1/switches/kill:global", headers=key)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
+
+
 def test_a_gateway_takes_keys_only(curb: Curb, gateway: str) -> None:
     token = curb.json("keys", "create", "front-door-test", "--agent", "visitor")["token"]
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-_READY_SECONDS = 40.0
+_READY_SECONDS = 120.0
 _END_SECONDS = 15.0
 
 

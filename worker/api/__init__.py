@@ -1,0 +1,1 @@
+"""The admin API: costs, budgets, keys, switches, runs, alerts and reports over HTTP. docs/admin-api.md"""

@@ -11,7 +11,6 @@ from worker.cli.output import Json
 
 if TYPE_CHECKING:
     from gateway.state.authority import BudgetState
-    from worker.cli.servers import Books
 
 
 def budgets(
@@ -26,55 +25,18 @@ def budgets(
 async def _budgets(scope: str, runs: bool, *, as_json: bool) -> None:
     from worker.cli import output
     from worker.cli.servers import house, open_books
+    from worker.desk.budgets import budget_document, current_budgets
 
     async with open_books(house()) as books:
-        states = [s for s in await _current(books) if s.scope.startswith(scope)]
+        current = await current_budgets(books.store, books.authority)
+    states = [s for s in current if s.scope.startswith(scope)]
     shown = [s for s in states if runs or not s.scope.startswith("run:") or scope.startswith("run:")]
     if as_json:
-        output.print_json({"budgets": [_budget(state) for state in shown]})
+        output.print_json({"budgets": [budget_document(state) for state in shown]})
     elif shown:
         _print_budgets(shown)
     else:
         output.console().print("nothing has been spent, and no limits are applied (`curb policy apply FILE`)")
-
-
-async def _current(books: "Books") -> "list[BudgetState]":
-    """Counters of now, and limits on which nothing was spent yet."""
-    from gateway.policy.scopes import Period
-    from gateway.state.authority import BudgetState
-
-    now_ms = datetime.now(UTC).timestamp() * 1000
-    states = [s for s in await books.authority.budgets() if not s.ends_ms or s.ends_ms > now_ms]
-    counted = {(state.scope, state.period) for state in states}
-    _, limits = await books.store.budgets.current_limits()
-    unspent = [
-        BudgetState("", scope, period, "", limit, 0, 0, 0)
-        for (scope, period), limit in limits.items()
-        if (scope, period) not in counted and period is not Period.RUN
-    ]
-    return sorted([*states, *unspent], key=lambda s: (_rank(s.scope), s.scope, s.period))
-
-
-def _rank(scope: str) -> int:
-    kinds = ("global", "team", "user", "key", "agent", "tier", "provider", "model", "run")
-    return kinds.index(scope.partition(":")[0])
-
-
-def _budget(state: "BudgetState") -> dict[str, Any]:
-    from worker.cli.output import at_text, usd_text
-
-    return {
-        "scope": state.scope,
-        "period": state.period.value,
-        "window": state.window or None,
-        "limit_usd": usd_text(state.limit_nano_usd),
-        "spent_usd": usd_text(state.spent_nano_usd),
-        "held_usd": usd_text(state.held_nano_usd),
-        "in_doubt_usd": usd_text(state.in_doubt_nano_usd),
-        "left_usd": usd_text(state.left_nano_usd),
-        "topped_up_usd": usd_text(state.topped_nano_usd),
-        "resets_at": at_text(datetime.fromtimestamp(state.ends_ms / 1000, UTC)) if state.ends_ms else None,
-    }
 
 
 def _print_budgets(states: "list[BudgetState]") -> None:

@@ -22,7 +22,8 @@ from worker.cli.servers import (
     who,
 )
 from worker.config import Config, load_config, on_simulator
-from worker.front_door import DEVELOPER, Place, is_loopback
+from worker.front_door import DEVELOPER, Place
+from worker.listening import is_loopback
 from worker.service import serve
 from worker.settings import Settings, load_settings
 from worker.stack import Stack, StackRecord

@@ -91,7 +91,7 @@ def gateway(
 ) -> None:
     """Serve clients of OpenAI and Anthropic until SIGTERM or Ctrl-C.
 
-    Every call needs a key (`curb keys create`). Works without Temporal.
+    Every call needs a key (`curb keys create`). Works without Temporal; the admin API's runs need it.
     """
     from worker.cli import loops
 
@@ -101,8 +101,8 @@ def gateway(
 async def _serve_clients(host: str, port: int | None, config: Config) -> None:
     from worker.cli import logs, loops
     from worker.cli.output import say
-    from worker.cli.servers import house
-    from worker.front_door import Place, serve_front_door
+    from worker.cli.servers import connect_temporal, house
+    from worker.front_door import Beside, Place, serve_front_door
     from worker.wiring import Servers
 
     known = house(config)
@@ -113,6 +113,7 @@ async def _serve_clients(host: str, port: int | None, config: Config) -> None:
     settings = known.settings
     place = Place(host or settings.http_host, settings.http_port if port is None else port)
     servers = Servers(known.places.redis_url, known.places.database_url)
+    temporal = await connect_temporal(known, lazily=True) if known.places.temporal_address else None
     with loops.stopped_by_signals() as stop:
         await serve_front_door(
             servers,
@@ -120,6 +121,7 @@ async def _serve_clients(host: str, port: int | None, config: Config) -> None:
             known.config,
             place,
             stop=stop,
+            beside=Beside(temporal, known.places.temporal_ui),
             on_ready=lambda url: say(f"the front door is at {url}; Ctrl-C closes it"),
         )
 

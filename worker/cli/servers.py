@@ -163,8 +163,8 @@ async def open_desk(known: House, *, tools: tuple[str, ...] = ()) -> AsyncIterat
         yield Desk(known, books.authority, books.store, client, runs)
 
 
-async def connect_temporal(known: House) -> "Client":
-    """Raises Unreachable with the address and the remedy."""
+async def connect_temporal(known: House, *, lazily: bool = False) -> "Client":
+    """lazily: only when it is first asked. Raises Unreachable with the address and the remedy."""
     from temporalio.client import Client
     from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -177,6 +177,7 @@ async def connect_temporal(known: House) -> "Client":
             api_key=target.api_key,
             tls=target.tls,
             data_converter=pydantic_data_converter,
+            lazy=lazily,
         )
     except RuntimeError as error:
         raise Unreachable(
