@@ -80,6 +80,7 @@ class Sweep:
         found += [*await self._spending(looked), *await self._thresholds(looked)]
         found += [*await self._velocity(looked), *await self._calls(looked), *await self._memory()]
         found += await self._traces()
+        found += await self._backups()
         return found
 
     async def _velocity(self, looked: Moment) -> list[Finding]:
@@ -147,6 +148,15 @@ class Sweep:
             for each in await self._store.traces.backlog()
         ]
         return [finding for finding in found if finding is not None]
+
+    async def _backups(self) -> list[Finding]:
+        rule, last = self._rules.backup_failed, await self._store.backups.last()
+        if rule is None or last is None:
+            return []
+        finding = rule.judge(
+            success=last.success, error=last.error_message, good_age_seconds=last.good_age_seconds
+        )
+        return [] if finding is None else [finding]
 
     async def _tell(self, todo: Plan, looked: Moment, *, may_act: bool) -> None:
         """First act, then tell, then remember: whatever is cut in between is done again by the next try."""

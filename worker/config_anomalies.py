@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 from gateway.config import Velocity
 from gateway.policy.anomaly import DailySigma, HourlyJump, Seasonal
 from gateway.policy.anomaly_calls import (
+    BackupAge,
     CacheHitRate,
     ErrorCascade,
     ErrorRate,
@@ -143,6 +144,12 @@ class MonthSection(Section):
     critical: SwitchedOff = usd(5_000)
 
 
+class BackupSection(RuleSection):
+    """How old the newest good backup may be, where backups are logged."""
+
+    after: Seconds = 93_600.0
+
+
 class CostThresholdsSection(RuleSection):
     """What everybody may spend in a period, and a user in a day, before somebody is told."""
 
@@ -171,6 +178,7 @@ class AnomaliesSection(Section):
     success_rate: Annotated[SuccessRateSection, BeforeValidator(_switchable)] = SuccessRateSection()
     redis_memory: Annotated[RedisMemorySection, BeforeValidator(_switchable)] = RedisMemorySection()
     trace_export_lag: Annotated[TraceLagSection, BeforeValidator(_switchable)] = TraceLagSection()
+    backup_failed: Annotated[BackupSection, BeforeValidator(_switchable)] = BackupSection()
     cost_thresholds: Annotated[CostThresholdsSection, BeforeValidator(_switchable)] = CostThresholdsSection()
 
 
@@ -207,6 +215,7 @@ def sweep_rules(section: AnomaliesSection, alert_rules: Sequence[Written], veloc
         success_rate=_success_rate(section.success_rate),
         redis_memory=None if section.redis_memory.off else RedisMemory(section.redis_memory.above),
         trace_export_lag=None if section.trace_export_lag.off else TraceLag(section.trace_export_lag.after),
+        backup_failed=None if section.backup_failed.off else BackupAge(section.backup_failed.after),
         thresholds=(*_thresholds(section.cost_thresholds), *map(_written, alert_rules)),
         reactions=_reactions(section),
         remind_seconds=section.remind,

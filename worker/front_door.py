@@ -135,6 +135,7 @@ async def front_door(
         temporal=known.temporal,
         workflow_url=known.workflow_url,
         is_open=place.is_open,
+        registry=parts.metrics.registry,
     )
     app = Doors(models, build_api(office))
     try:

@@ -219,7 +219,13 @@ _LIST: dict[str, KnownRule] = {
         title="{waiting} traces wait for {target}, for {oldest}; {refused} were refused",
         advice="Nothing is lost; `curb-traces-` and its name in the Temporal UI says why.",
     ),
-    "backup_failed": KnownRule("critical", resolve_after_seconds=26 * _HOUR),
+    "backup_failed": KnownRule(
+        "critical",
+        title="No good backup for {good_age}",
+        otherwise="No backup has gone well yet",
+        advice="The table backup_logs has how each went.",
+        resolve_after_seconds=26 * _HOUR,
+    ),
     "supervision_failed": replace(
         _WATCHED,
         title="{who} does not work",

@@ -195,5 +195,20 @@ class TraceLag:
         return Finding("trace_export_lag", f"traces:{target}", "warning", evidence)
 
 
+@dataclass(frozen=True, slots=True)
+class BackupAge:
+    """The newest backup failed, or the newest good one is too old; silent where none was ever logged."""
+
+    after_seconds: float = 26 * 3_600.0
+
+    def judge(self, *, success: bool, error: str, good_age_seconds: float | None) -> Finding | None:
+        if success and good_age_seconds is not None and good_age_seconds <= self.after_seconds:
+            return None
+        evidence: dict[str, object] = {"failed": not success, "error": error[:200]}
+        if good_age_seconds is not None:
+            evidence["good_age_seconds"] = round(good_age_seconds)
+        return Finding("backup_failed", "backups", "critical", evidence)
+
+
 def _told(agent: Outcomes) -> dict[str, object]:
     return {"error_ratio": round(agent.ratio, 4), "errors": agent.errors, "calls": agent.calls}

@@ -6,6 +6,7 @@ from typing import Literal
 
 from gateway.policy.anomaly import DailySigma, Finding, HourlyJump, Seasonal
 from gateway.policy.anomaly_calls import (
+    BackupAge,
     CacheHitRate,
     ErrorCascade,
     ErrorRate,
@@ -48,6 +49,7 @@ class SweepRules:
     success_rate: SuccessRate | None = SuccessRate()
     redis_memory: RedisMemory | None = RedisMemory()
     trace_export_lag: TraceLag | None = TraceLag()
+    backup_failed: BackupAge | None = BackupAge()
     thresholds: tuple[CostThreshold, ...] = DEFAULT_THRESHOLDS
     reactions: Mapping[str, Reaction] = field(default_factory=dict)
     remind_seconds: float = 300.0

@@ -4,6 +4,7 @@ from gateway.store.alerts import Alerts
 from gateway.store.anomalies import Anomalies
 from gateway.store.answers import Answers
 from gateway.store.attempts import Attempts
+from gateway.store.backups import Backups
 from gateway.store.budgets import Budgets
 from gateway.store.cached import CachedAnswers
 from gateway.store.conversations import Conversations
@@ -53,6 +54,7 @@ class Store:
         self.spending = Spending(database)
         self.reports = Reports(database)
         self.traces = Traces(database)
+        self.backups = Backups(database)
 
     @classmethod
     async def connect(cls, url: str, *, pool_size: int = 10, wait_seconds: float = 5.0) -> "Store":

@@ -258,6 +258,20 @@ async def test_traces_that_do_not_get_anywhere_are_told(
     assert (alert.scope, alert.evidence["waiting"]) == ("traces:langfuse", 2)
 
 
+async def test_a_backup_that_failed_is_told_and_a_good_one_ends_it(
+    store: Store, sweeper: SweepMaker, now: datetime
+) -> None:
+    before = datetime.now(UTC)
+    await store.backups.note(before - timedelta(hours=30), success=True, kind="pg_dump")
+    await sweeper().sweep(now, now)
+    [alert] = await told(store, "backup_failed")
+    assert alert.evidence["failed"] is False
+
+    await store.backups.note(before, success=True, kind="pg_dump", size_bytes=7)
+    await sweeper().sweep(now + timedelta(minutes=10), now + timedelta(minutes=10))
+    assert [alert.state for alert in await told(store, "backup_failed")] == ["firing", "resolved"]
+
+
 async def test_what_was_settled_late_or_adjusted_is_not_speed(
     store: Store, sweeper: SweepMaker, now: datetime
 ) -> None:

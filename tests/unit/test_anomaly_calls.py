@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.policy.anomaly_calls import (
+    BackupAge,
     CacheHitRate,
     Durations,
     ErrorCascade,
@@ -90,3 +91,16 @@ def test_traces_that_wait_for_long_or_were_refused_are_told() -> None:
     late = TraceLag(600).judge("langfuse", 5, 601, 0)
     assert late is not None
     assert (late.scope, late.evidence["waiting"]) == ("traces:langfuse", 5)
+
+
+def test_backups_that_fail_or_are_old_are_told() -> None:
+    rule = BackupAge(3_600)
+    assert rule.judge(success=True, error="", good_age_seconds=3_600) is None
+    old = rule.judge(success=True, error="", good_age_seconds=3_601)
+    failed = rule.judge(success=False, error="disk full", good_age_seconds=60)
+    never = rule.judge(success=False, error="disk full", good_age_seconds=None)
+    assert old is not None
+    assert failed is not None
+    assert never is not None
+    assert (old.evidence["failed"], failed.evidence["error"]) == (False, "disk full")
+    assert "good_age_seconds" not in never.evidence

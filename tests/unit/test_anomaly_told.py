@@ -9,6 +9,7 @@ from gateway.policy.alert_catalogue import RULES
 from gateway.policy.alerts import Event, Reader
 from gateway.policy.anomaly import DailySigma, DayBefore, Finding, HourlyJump, Seasonal, Spending
 from gateway.policy.anomaly_calls import (
+    BackupAge,
     CacheHitRate,
     Durations,
     ErrorCascade,
@@ -40,6 +41,7 @@ def findings() -> Sequence[Finding | None]:
         SuccessRate().judge(Outcomes("", 100, 20)),
         RedisMemory().judge(99, 100),
         TraceLag().judge("langfuse", 9, 700, 1),
+        BackupAge().judge(success=False, error="disk full", good_age_seconds=None),
         *over_thresholds(DEFAULT_THRESHOLDS, [Spent("global", "day", "2026-11-21", usd(120))], {}),
     ]
 

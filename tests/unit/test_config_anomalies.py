@@ -12,6 +12,7 @@ from worker.config import parse_config, template
 RULES = (
     "velocity_all", "hourly_jump", "daily_sigma", "seasonal", "error_rate", "error_cascade",
     "model_degradation", "cache_hit_rate", "success_rate", "redis_memory", "trace_export_lag",
+    "backup_failed",
 )  # fmt: skip
 
 

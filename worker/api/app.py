@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from worker.api.alerts import alerts
 from worker.api.budgets import budgets
 from worker.api.costs import costs
+from worker.api.health import health
 from worker.api.keys import keys
 from worker.api.office import Office
 from worker.api.problems import ErrorAnswer, handle_problems
@@ -17,7 +18,7 @@ from worker.api.reports import reports
 from worker.api.runs import runs
 from worker.api.switches import switches
 
-PATHS = ("/api/v1", "/v1/runs", "/admin")
+PATHS = ("/api/v1", "/v1/runs", "/admin", "/health", "/live", "/ready", "/metrics")
 """Where it answers; all else is the model endpoints'."""
 
 _ABOUT = """What was spent and by whom, budgets, keys, switches, runs, alerts and reports.
@@ -73,7 +74,7 @@ def build_api(office: Office) -> FastAPI:
         redirect_slashes=False,
         responses=_ERRORS,
     )
-    for part in (costs, budgets, keys, switches, runs, alerts, reports):
+    for part in (costs, budgets, keys, switches, runs, alerts, reports, health):
         app.include_router(part(office))
     handle_problems(app)
     app.add_middleware(BodyLimit)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
+from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
 from gateway.agents import Agent
@@ -17,6 +18,7 @@ from gateway.tokens import TokenSecrets
 from worker.client import Runs
 from worker.config import Config
 from worker.desk.reports import ReportDesk
+from worker.health_checks import HealthChecks
 
 _FRESH_SECONDS = 1.0
 _HOURS = 200
@@ -47,7 +49,8 @@ class Office:
     """Everything that an endpoint may ask.
 
     keys: who calls. temporal: None where this process knows none. is_open: whoever comes without a key is
-    the developer, so that requests which other web pages send are to be told apart.
+    the developer, so that requests which other web pages send are to be told apart. registry: what
+    /metrics tells.
     """
 
     store: Store
@@ -59,10 +62,14 @@ class Office:
     temporal: Client | None
     workflow_url: Callable[[str], str]
     is_open: bool = False
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     freshness: Freshness = field(init=False)
+    health: HealthChecks = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "freshness", Freshness(self.store))
+        checks = HealthChecks(self.store, self.authority, self.config.gateway.providers, self.temporal)
+        object.__setattr__(self, "health", checks)
 
     @property
     def runs(self) -> Runs:

@@ -1,0 +1,20 @@
+"""What analysts ask by SQL: views, functions, and the log of backups."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0016"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    ddl = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    # The driver's own cursor: many statements in one string, and no meaning for % and : in them.
+    op.get_bind().connection.cursor().execute(ddl)
+
+
+def downgrade() -> None:
+    raise RuntimeError("migrations are not undone: restore a backup instead")
