@@ -23,6 +23,8 @@ from gateway.tokens import prefix_of
 from worker.api.app import PATHS, build_api
 from worker.api.office import Office
 from worker.config import Config, gateway_config
+from worker.console.app import PATH as CONSOLE
+from worker.console.app import build_console
 from worker.keys import key_secrets, open_key_ring
 from worker.listening import is_loopback, listening
 from worker.settings import Settings
@@ -63,14 +65,18 @@ class Beside:
 
 
 class Doors:
-    """The model endpoints, and beside them the admin API: an ASGI application."""
+    """The model endpoints, and beside them the admin API and the console: an ASGI application."""
 
-    def __init__(self, models: ASGIApp, admin: ASGIApp) -> None:
+    def __init__(self, models: ASGIApp, admin: ASGIApp, console: ASGIApp) -> None:
         self._models = models
         self._admin = admin
+        self._console = console
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = str(scope.get("path", ""))
+        if path == CONSOLE or path.startswith(f"{CONSOLE}/"):
+            await self._console(scope, receive, send)
+            return
         is_admin = any(path == each or path.startswith(f"{each}/") for each in PATHS)
         await (self._admin if is_admin else self._models)(scope, receive, send)
 
@@ -137,7 +143,7 @@ async def front_door(
         is_open=place.is_open,
         registry=parts.metrics.registry,
     )
-    app = Doors(models, build_api(office))
+    app = Doors(models, build_api(office), build_console(office))
     try:
         async with listening(app, place.host, place.port, grace_seconds=settings.shutdown_seconds) as url:
             yield url

@@ -197,6 +197,7 @@ def show_places(known: House, agents: Sequence[str], *, as_json: bool) -> None:
     places, port, door = known.places, known.settings.metrics_port, _place(known.settings)
     everything = {
         "front_door": door.url if door else "",
+        "console": f"{door.url}/console" if door else "",
         "temporal_ui": places.temporal_ui,
         "temporal": places.temporal_address,
         "redis": places.redis_url,
