@@ -81,7 +81,7 @@ async def _gathered(office: Office) -> Figures:
             async with asyncio.timeout(_PART_SECONDS):
                 return await asked
         except (CurbError, TimeoutError) as error:
-            problems.append(f"{what}: {error or 'did not answer in time'}")
+            problems.append(f"{what}: {str(error) or 'did not answer in time'}")
             return otherwise
 
     money, state, told = await asyncio.gather(
