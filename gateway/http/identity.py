@@ -14,7 +14,9 @@ from gateway.store import Store
 AGENT, RUN, USER, TEAM, TAGS = "x-curb-agent", "x-curb-run", "x-curb-user", "x-curb-team", "x-curb-tags"
 CACHE = "x-curb-cache"
 _AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_NAME = re.compile(r"[^\s|*](?:[^\n\r\t|*]{0,198}[^\s|*])?")
+# Neither control characters nor half a surrogate pair: names go to Redis and Postgres.
+_INSIDE = r"|*\x00-\x1f\x7f\ud800-\udfff"
+_NAME = re.compile(rf"[^\s{_INSIDE}](?:[^{_INSIDE}]{{0,198}}[^\s{_INSIDE}])?")
 _MOST_TAGS = 32
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.acceptance.command import Curb, Dev
 
-_MODELS = ("loop", "ask", "spend-1000-4", "say-400+slow-stream-40", "steady-2")
+_MODELS = ("loop", "ask", "spend-1000-4", "say-400+slow-stream-150", "steady-2")
 _AGENTS = """
 agents:
   worker: {tier: openai/gpt-5-mini, tools: [list_files, read_file, write_file], root: files, run_budget: 0.5}
@@ -20,8 +20,8 @@ agents:
     max_output_tokens: 1200
     run_budget: 0.006
     on_budget: pause
-  talker: {tier: "openai/gpt-5-mini@say-400+slow-stream-40"}
-  chatter: {tier: "openai/gpt-5-mini@say-400+slow-stream-40"}
+  talker: {tier: "openai/gpt-5-mini@say-400+slow-stream-150"}
+  chatter: {tier: "openai/gpt-5-mini@say-400+slow-stream-150"}
   shadow: {tier: openai/gpt-5-mini, tools: [list_files, write_file], root: files, mode: shadow}
   editor: {tier: "openai/gpt-5-mini@steady-2", tools: [publish]}
 """

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import redis.asyncio as redis
 
 from gateway.calls import Completion
 from gateway.policy.money import decimal_usd
@@ -25,6 +26,8 @@ PATHS = (
 
 @pytest.fixture(scope="module")
 async def world(redis_url: str, database: str, simulator: SimulatedProvider) -> AsyncIterator[World]:
+    async with redis.from_url(redis_url) as connection:
+        await connection.flushdb()  # the limits of another module's database are not these
     given = config(simulator.url, ("quick", ["gpt-5-mini@say-10"]), ("balanced", ["gpt-5-mini@say-20"]))
     async with open_world(given, Servers(redis_url, database), simulator) as opened:
         yield opened

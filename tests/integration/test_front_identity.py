@@ -1,5 +1,6 @@
 """Real keys at the front door, and what headers say within their scopes."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -195,3 +196,16 @@ async def test_models_are_listed_within_a_keys_scopes(front: Front, desk: KeyDes
     client = front.openai.with_options(api_key=token)
 
     assert [model.id async for model in client.models.list()] == [f"openai/{GPT}"]
+
+
+@pytest.mark.parametrize("user", ["\0", "a\0b", "\ud800", "a\nb", "|"])
+async def test_a_user_that_is_no_name_is_nobody_and_the_books_stay_whole(
+    front: Front, desk: KeyDesk, user: str
+) -> None:
+    """Postgres takes no NUL, so a counter of such a name could never be compared."""
+    headers = {"x-api-key": await issued(front, desk)}
+    answer = await front.post(CHAT, json.dumps(asked(user=user)).encode(), headers)
+    assert answer.status_code == 200, answer.text
+    [row] = await front.attempts(answer.headers["x-curb-call-id"])
+    assert row["user_id"] == ""
+    await front.booked()

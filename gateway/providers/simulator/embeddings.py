@@ -18,6 +18,7 @@ from gateway.providers.simulator.asked import Asked, Block, InvalidRequest, Json
 
 _DIMENSIONS = {"text-embedding-3-large": 3072}
 _USUAL_DIMENSIONS = 1536
+_MOST_DIMENSIONS = 3072
 _DIRECTIONS = 64  # of each vector, as many numbers are not zero for one word
 
 
@@ -26,6 +27,9 @@ def read_embeddings(body: Json) -> Asked:
     if not isinstance(body.get("model"), str):
         raise InvalidRequest("model: Field required, a str")
     texts = _texts(body.get("input"))
+    wanted = body.get("dimensions")
+    if wanted is not None and not (type(wanted) is int and 1 <= wanted <= _MOST_DIMENSIONS):
+        raise InvalidRequest(f"dimensions: a whole number from 1 to {_MOST_DIMENSIONS}")
     return Asked(
         wire="openai",
         model=body["model"],
