@@ -198,7 +198,7 @@ async def test_models_are_listed_within_a_keys_scopes(front: Front, desk: KeyDes
     assert [model.id async for model in client.models.list()] == [f"openai/{GPT}"]
 
 
-@pytest.mark.parametrize("user", ["\0", "a\0b", "\ud800", "a\nb", "|"])
+@pytest.mark.parametrize("user", ["\0", "a\0b", "a\nb", "|"])
 async def test_a_user_that_is_no_name_is_nobody_and_the_books_stay_whole(
     front: Front, desk: KeyDesk, user: str
 ) -> None:
