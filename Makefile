@@ -15,10 +15,10 @@ ARGS ?=
 # Tests mostly wait for servers, so more of them run than there are CPUs. `make test PARALLEL=` runs one by one.
 PARALLEL ?= -n 3 --dist loadscope
 
-.PHONY: help install demo dev test lint bench lock clean distclean
+.PHONY: help install demo dev test test-ui lint bench lock clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make .venv from requirements.lock, hashes checked; have the Temporal dev server
 	@$(PYTHON) -m worker.stack install
@@ -32,7 +32,13 @@ dev: install ## the embedded stack, a worker and the simulated provider, until C
 
 test: install ## all tests, on servers of their own
 	@echo "== test: pytest"
-	@$(VENV)/bin/pytest $(PARALLEL) $(ARGS)
+	@$(VENV)/bin/pytest --ignore=tests/ui $(PARALLEL) $(ARGS)
+
+test-ui: install ## the console in headless Chromium, which apt-get brings where it is missing
+	@command -v chromium >/dev/null || { echo "== test-ui: installing chromium with apt-get"; \
+	  apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
+	@echo "== test-ui: pytest tests/ui"
+	@$(VENV)/bin/pytest tests/ui $(ARGS)
 
 lint: $(INSTALLED) ## style, types, import contracts, the compose file and the Dockerfile
 	@echo "== lint: ruff"

@@ -41,10 +41,11 @@ document.addEventListener("submit", async (event) => {
   event.preventDefault();
   const question = form.dataset.ask;
   if (question && !confirm(question)) return;
+  // Not form.action: a field of that name stands before it.
   const button = form.querySelector("button");
   button.disabled = true;
   try {
-    const answer = await fetch(form.action, {
+    const answer = await fetch(form.getAttribute("action"), {
       method: "POST", body: new URLSearchParams(new FormData(form)), headers: { accept: "application/json" },
     });
     const told = await answer.json();

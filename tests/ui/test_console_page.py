@@ -1,0 +1,87 @@
+"""The console as a person uses it, by mouse, by keyboard, on a phone, in the dark."""
+
+import os
+from pathlib import Path
+
+from playwright.async_api import Locator, Page, expect
+
+from tests.integration.admin import Admin
+from worker.client import Launch
+
+_MS = 45_000
+
+
+async def launched(admin: Admin) -> str:
+    launch = Launch(agent="slowpoke", task="Say a lot, slowly.", budget_usd="1")
+    return (await admin.office.runs.launch(launch)).run_id
+
+
+def row_of(page: Page, run: str) -> Locator:
+    return page.locator("#runs tr", has_text=run)
+
+
+async def picture(page: Page, name: str) -> None:
+    """Kept where CURB_SCREENSHOTS says; nowhere without it."""
+    if folder := os.environ.get("CURB_SCREENSHOTS"):
+        await page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+async def test_a_run_is_killed_by_clicking_and_is_seen_to_end(page: Page, admin: Admin) -> None:
+    run = await launched(admin)
+    row = row_of(page, run)
+    await row.wait_for(timeout=_MS)
+    await picture(page, "console")
+    page.once("dialog", lambda dialog: dialog.accept())
+    await row.get_by_role("button", name="Kill").click()
+    await expect(row).to_contain_text("killed", timeout=_MS)
+    await expect(row.get_by_role("button")).to_have_count(0, timeout=_MS)
+
+
+async def test_a_run_is_paused_topped_up_and_resumed(page: Page, admin: Admin) -> None:
+    run = await launched(admin)
+    row = row_of(page, run)
+    await row.get_by_role("button", name="Pause").click(timeout=_MS)
+    await row.get_by_role("button", name="Resume").wait_for(timeout=_MS)
+    await row.get_by_label("USD").fill("0.5")
+    await row.get_by_role("button", name="Top up").click()
+    await expect(row).to_contain_text("of $1.5", timeout=_MS)
+    await row.get_by_role("button", name="Resume").click()
+    await row.get_by_role("button", name="Pause").wait_for(timeout=_MS)
+    await admin.office.runs.kill(run)
+
+
+async def test_a_switch_is_set_and_cleared_by_keyboard_only(page: Page, admin: Admin) -> None:
+    await page.get_by_label("kill:agent:NAME").focus()
+    await page.keyboard.type("kill:agent:poor")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("runaway")
+    await page.keyboard.press("Enter")
+    clear = page.get_by_role("button", name="Clear kill:agent:poor")
+    await clear.wait_for(timeout=_MS)
+    assert "kill:agent:poor" in await admin.office.authority.read_switches(["kill:agent:poor"])
+    await clear.focus()
+    await page.keyboard.press("Enter")
+    await expect(clear).to_have_count(0, timeout=_MS)
+
+
+async def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page, admin: Admin) -> None:
+    run = await launched(admin)
+    await row_of(page, run).wait_for(timeout=_MS)
+    await page.set_viewport_size({"width": 390, "height": 844})
+    for path in ("/console", "/console/budgets", "/console/alerts", f"/console/runs/{run}"):
+        await page.goto(path)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    await page.goto("/console")
+    await picture(page, "console-phone")
+    await admin.office.runs.kill(run)
+
+
+async def test_the_page_is_dark_where_the_person_wants_it_dark(page: Page) -> None:
+    async def background() -> str:
+        return str(await page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    await page.emulate_media(color_scheme="light")
+    light = await background()
+    await page.emulate_media(color_scheme="dark")
+    assert await background() != light
+    await picture(page, "console-dark")
