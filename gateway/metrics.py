@@ -32,9 +32,11 @@ class BoundedLabel:
 
 
 class Metrics:
-    """The counters of one process, in a registry of its own."""
+    """The counters of one process, in a registry of its own. max_users: of the label `user`; 0: not told."""
 
-    def __init__(self, registry: CollectorRegistry | None = None, *, max_label_values: int = 200) -> None:
+    def __init__(
+        self, registry: CollectorRegistry | None = None, *, max_label_values: int = 200, max_users: int = 100
+    ) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
         self._agent = BoundedLabel(max_label_values)
         self._tokens = self._counter("llm_tokens", "Tokens bought", "agent", "model", "direction")
@@ -70,6 +72,16 @@ class Metrics:
             buckets=_STEP_BUCKETS,
             registry=self.registry,
         )
+        # A gauge by its type, since the name of a counter would have to end in _total.
+        self._who = Gauge(
+            "llm_cost_total_usd",
+            "Dollars spent since the process began, by who asked; users only as far as they are few",
+            ("model", "user", "team", "application"),
+            registry=self.registry,
+        )
+        self._user, self._team = BoundedLabel(max_users), BoundedLabel(max_label_values)
+        self._application = BoundedLabel(max_label_values)
+        self._tells_users = max_users > 0
         self.outbox_length = self._gauge("curb_outbox_length", "Events not yet in the ledger")
         self.outbox_lag_seconds = self._gauge("curb_outbox_lag_seconds", "Age of the oldest such event")
 
@@ -84,7 +96,12 @@ class Metrics:
             self._errors.labels(model, settlement.error_type).inc()
         self._tokens.labels(agent, model, "input").inc(settlement.usage.prompt_tokens)
         self._tokens.labels(agent, model, "output").inc(settlement.output_tokens)
-        self._dollars.labels(agent, model).inc(settlement.cost_nano_usd / NANO_PER_USD)
+        dollars = settlement.cost_nano_usd / NANO_PER_USD
+        self._dollars.labels(agent, model).inc(dollars)
+        user = self._user(caller.user) if self._tells_users else ""
+        self._who.labels(model, user, self._team(caller.team), self._application(caller.application)).inc(
+            dollars
+        )
 
     def cached(self, caller: Caller, model: str) -> None:
         """Count one call that the cache answered."""

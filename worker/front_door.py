@@ -19,6 +19,7 @@ from gateway.errors import ConfigurationError
 from gateway.http.app import build_app
 from gateway.http.endpoint import KeyHolder, Limits
 from gateway.keys import KeyRing, Principal
+from gateway.metrics import Metrics
 from gateway.tokens import prefix_of
 from worker.api.app import PATHS, build_api
 from worker.api.office import Office
@@ -28,6 +29,7 @@ from worker.console.app import build_console
 from worker.keys import key_secrets, open_key_ring
 from worker.listening import is_loopback, listening
 from worker.settings import Settings
+from worker.shared_metrics import SharedState, shared_state
 from worker.upkeep import metrics, switch_names, upkeep
 from worker.wiring import Parts, Servers, open_parts
 
@@ -96,10 +98,13 @@ async def serve_front_door(
     Raises ConfigurationError, StateUnavailable, StoreUnavailable when it cannot start.
     """
     async with (
-        open_parts(gateway_config(config, settings), servers) as parts,
+        open_parts(
+            gateway_config(config, settings), servers, metrics=Metrics(max_users=settings.metrics_users)
+        ) as parts,
         upkeep(parts, switch_names(config, config.agents)),
+        shared_state(parts.metrics.registry, parts.authority, parts.store, config, config.agents) as shared,
         metrics(settings, parts),
-        front_door(place, parts, config, config.agents, settings, beside) as url,
+        front_door(place, parts, config, config.agents, settings, beside, shared) as url,
     ):
         _spare_the_collector()
         log.info("front door open", url=url, process_id=parts.process_id)
@@ -117,6 +122,7 @@ async def front_door(
     agents: Mapping[str, Agent],
     settings: Settings,
     beside: Beside | None = None,
+    shared: SharedState | None = None,
 ) -> AsyncIterator[str]:
     """Open the door while the block runs; yields its URL. agents: of config, and those of --tools.
 
@@ -142,6 +148,7 @@ async def front_door(
         workflow_url=known.workflow_url,
         is_open=place.is_open,
         registry=parts.metrics.registry,
+        before_scrape=shared.fresh if shared is not None else None,
     )
     app = Doors(models, build_api(office), build_console(office))
     try:

@@ -16,6 +16,7 @@ from activities.channels import Channel
 from activities.runs import RunActivities
 from activities.toolbox import Toolbox
 from gateway.agents import Agent
+from gateway.metrics import Metrics
 from worker.alerting import dispatcher
 from worker.channels import open_channels
 from worker.config import Config, gateway_config
@@ -23,6 +24,7 @@ from worker.enforcer import Enforcer
 from worker.front_door import Beside, Place, front_door
 from worker.loading import load
 from worker.settings import Settings
+from worker.shared_metrics import SharedState, shared_state
 from worker.supervision import supervision
 from worker.temporal import ROLES, build_workers, knows_search_attributes
 from worker.temporal_schedules import keep_trying_to_apply
@@ -58,7 +60,9 @@ async def serve(
     async with (
         Toolbox() as toolbox,
         _channels(config, settings, roles) as channels,
-        open_parts(gateway_config(config, settings), servers) as parts,
+        open_parts(
+            gateway_config(config, settings), servers, metrics=Metrics(max_users=settings.metrics_users)
+        ) as parts,
     ):
         loaded = load(toolbox, tools, dict(config.agents))
         agents = loaded.agents
@@ -88,8 +92,9 @@ async def serve(
             more["traces"] = traces.run
         async with (
             upkeep(parts, switch_names(config, agents), more),
+            shared_state(parts.metrics.registry, parts.authority, parts.store, config, agents) as shared,
             metrics(settings, parts),
-            _door(place, parts, config, agents, settings, Beside(client, temporal_ui)),
+            _door(place, parts, config, agents, settings, Beside(client, temporal_ui), shared),
         ):
             await asyncio.gather(*(worker.__aenter__() for worker in workers))
             log.info("worker ready", roles=list(roles), agents=sorted(agents), process_id=parts.process_id)
@@ -116,8 +121,9 @@ def _door(
     agents: Mapping[str, Agent],
     settings: Settings,
     beside: Beside,
+    shared: SharedState,
 ) -> contextlib.AbstractAsyncContextManager[str]:
     """The front door, where one is wanted."""
     if place is None:
         return contextlib.nullcontext("")
-    return front_door(place, parts, config, agents, settings, beside)
+    return front_door(place, parts, config, agents, settings, beside, shared)

@@ -100,7 +100,7 @@ class _Lag:
 
 @contextlib.asynccontextmanager
 async def metrics(settings: Settings, parts: Parts) -> AsyncIterator[None]:
-    """Serve /metrics on loopback (or where the settings say) beside the block."""
+    """Serve /metrics on loopback (or where the settings say) beside the block, in a thread of its own."""
     if not settings.metrics_port:
         yield
         return

@@ -50,10 +50,12 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def open_parts(config: GatewayConfig, servers: Servers) -> AsyncIterator[Parts]:
+async def open_parts(
+    config: GatewayConfig, servers: Servers, *, metrics: Metrics | None = None
+) -> AsyncIterator[Parts]:
     """Connect, adopt or rebuild the authority's epoch, and drain the outbox while the block runs."""
     process_id = new_process_id()
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     store = await Store.connect(servers.database_url)
     try:
         authority = await Authority.connect(servers.redis_url, process_id=process_id, config=config)

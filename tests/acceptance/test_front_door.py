@@ -74,6 +74,25 @@ def test_curb_dev_lets_its_developer_launch_and_follow_a_run(curb: Curb) -> None
     assert curb.json("show", "by-http")["status"] == "completed"
 
 
+def test_curb_dev_shows_its_developer_the_console_and_no_other_site(curb: Curb) -> None:
+    place = curb.json("dev")["console"]
+
+    page = httpx.get(place, follow_redirects=True)
+    foreign = httpx.get(place, headers={"host": "rebound.example"}, follow_redirects=True)
+
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "/console/" in page.text
+    assert foreign.status_code in (401, 403)
+
+
+def test_metrics_are_told_at_the_front_door(curb: Curb) -> None:
+    told = httpx.get(f"{curb.json('dev')['front_door']}/metrics").text
+
+    assert "llm_budget_remaining_dollars{" in told
+    assert "llm_cost_dollars_total{" in told
+
+
 def test_a_gateway_serves_the_admin_api_by_roles(curb: Curb, gateway: str) -> None:
     token = curb.json("keys", "create", "api-viewer", "--role", "viewer")["token"]
     key = {"authorization": f"Bearer {token}"}

@@ -105,6 +105,8 @@ def health(office: Office) -> APIRouter:
     @router.get("/metrics", response_class=Response, dependencies=[Depends(near_or_viewer)])
     async def metrics(request: Request) -> Response:
         """What Prometheus scrapes, for this machine, and for keys with the role viewer."""
+        if office.before_scrape is not None:
+            await office.before_scrape()
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(office.registry), headers={"content-type": media_type})
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -50,7 +50,7 @@ class Office:
 
     keys: who calls. temporal: None where this process knows none. is_open: whoever comes without a key is
     the developer, so that requests which other web pages send are to be told apart. registry: what
-    /metrics tells.
+    /metrics tells, and before_scrape what is to be done before.
     """
 
     store: Store
@@ -63,6 +63,7 @@ class Office:
     workflow_url: Callable[[str], str]
     is_open: bool = False
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    before_scrape: Callable[[], Awaitable[None]] | None = None
     freshness: Freshness = field(init=False)
     health: HealthChecks = field(init=False)
 
