@@ -120,7 +120,7 @@ def test_a_gateway_takes_keys_only(curb: Curb, gateway: str) -> None:
 def test_a_gateway_that_closes_tells_who_still_listens_and_books_what_was_bought(curb: Curb) -> None:
     token = curb.json("keys", "create", "closing-test", "--agent", "listener")["token"]
     closing = Gateway(curb, CURB_SHUTDOWN_SECONDS="1")
-    model = "openai/gpt-5-mini@say-400+slow-stream-40"
+    model = "openai/gpt-5-mini@say-400+slow-stream-150"
     heard = ""
 
     body = {**ASKED, "model": model, "stream": True, "max_tokens": 900}
@@ -138,7 +138,7 @@ def test_a_gateway_that_closes_tells_who_still_listens_and_books_what_was_bought
 def test_a_gateway_that_is_killed_leaves_nothing_unbooked(curb: Curb) -> None:
     token = curb.json("keys", "create", "killed-test", "--agent", "victim")["token"]
     killed = Gateway(curb)
-    body = {**ASKED, "model": "openai/gpt-5-mini@say-400+slow-stream-40", "stream": True, "max_tokens": 900}
+    body = {**ASKED, "model": "openai/gpt-5-mini@say-400+slow-stream-150", "stream": True, "max_tokens": 900}
 
     with contextlib.suppress(httpx.RemoteProtocolError):
         for _ in pieces(killed.url, token, body):
