@@ -35,7 +35,8 @@ async def front(redis_url: str, database: str, simulator: SimulatedProvider) -> 
     hangs = ("frontier", [f"{GPT}+hang-0", f"{CLAUDE}"])
     breaks = ("max", [f"{GPT}+cut", f"{CLAUDE}"])
     given = config(simulator.url, ("quick", every), outage, hangs, breaks)
-    limits = Limits(call_seconds=20, silence_seconds=0.5)
+    # A silence that no busy machine makes by itself.
+    limits = Limits(call_seconds=60, silence_seconds=5)
     async with open_front(given, Servers(redis_url, database), simulator, limits=limits) as opened:
         yield opened
 
