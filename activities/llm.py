@@ -120,6 +120,7 @@ class LlmActivities:
         verdict = loops.check((*steps, latest), snapshot.agent.limits.loops)
         if verdict is None:
             return None
+        self._deps.metrics.looped(snapshot.agent.name, verdict.rule.value)
         await self._deps.authority.alert(
             verdict.rule.value, f"run:{snapshot.run_id}", {"agent": snapshot.agent.name} | verdict.as_json()
         )

@@ -89,11 +89,12 @@ class Gateway:
         self._prices = prices
         self._families = families
         self._http = http
-        self._metrics = metrics
+        self.metrics = metrics
         self._process_id = process_id
         self._bounds = InputBounds()
         self._scoping = Scoping(config)
         self.watcher = CallWatcher(authority)
+        metrics.watcher_delay_seconds.set_function(lambda: self.watcher.delay_seconds)
         self._leases = LeaseKeeper(authority, config.lease_seconds)
         self._sender = Sender(http, self.watcher, self._leases)
         self.booker = Booker(authority, store)
@@ -131,6 +132,8 @@ class Gateway:
             given = await self._from_cache(call, request, looked.hit, used)
             if given is not None:
                 return given
+        elif looked is not None:
+            self.metrics.missed(call.caller.agent)
         try:
             async with asyncio.timeout(call.total_timeout_seconds):
                 outcome = await Purchase(self, call, request, used).run()
@@ -139,7 +142,7 @@ class Gateway:
                 f"no answer within {call.total_timeout_seconds:g} s over all attempts", attempts=1
             )
         if isinstance(outcome, Refusal):
-            self._metrics.refused(call.caller.agent, outcome)
+            self.metrics.refused(call.caller.agent, outcome)
             if outcome.kind is RefusalKind.RATE_LIMITED and not call.recheck:
                 self._violations.note(call.caller, outcome)
         elif looked is not None and not outcome.replayed:
@@ -159,7 +162,7 @@ class Gateway:
         answer = await self.authority.admit(replace(ask, circuit=False))
         if not isinstance(answer, Reservation):
             return None
-        self._metrics.cached(call.caller, deployment.name)
+        self.metrics.cached(call.caller, deployment.name)
         return await asyncio.shield(self._booking(self._given(call, hit, answer)))
 
     def _free(self, call: Call, request: Request, deployment: Deployment) -> Option:
@@ -264,7 +267,7 @@ class Gateway:
 
     def waited(self, tier: str, milliseconds: int) -> None:
         """Count what a call waited in line for."""
-        self._metrics.waited(tier, milliseconds / 1000)
+        self.metrics.waited(tier, milliseconds / 1000)
 
     def option(self, call: Call, request: Request, tier: str, name: str) -> Option | Refusal:
         """Price one deployment for this request: its body, its bound, what it asks for."""
@@ -380,7 +383,7 @@ class Gateway:
             timeout_seconds=call.timeout_seconds,
             hearing=self._hearing(call, option, reservation),
         )
-        self._metrics.attempted(caller, option, ended, time.monotonic() - started)
+        self.metrics.attempted(caller, option, ended, time.monotonic() - started)
         wanted = not (pass_refusals and ended.refused) or call.heard
         completion = await asyncio.shield(self._booking(self._book(call, option, reservation, ended, wanted)))
         if ended.cancelled:

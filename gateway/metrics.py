@@ -12,6 +12,8 @@ from gateway.policy.money import NANO_PER_USD
 from gateway.policy.refusals import Refusal
 
 _LATENCY_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 21, 34, 60, 120)
+_STATUSES = ("success", "error", "killed")
+_CODES = ("200", "500", "502", "503")
 _STEP_BUCKETS = (1, 2, 3, 5, 8, 13, 21, 25, 34, 55, 100, 300)
 
 
@@ -44,12 +46,21 @@ class Metrics:
         self._requests = self._counter("llm_requests", "Attempts at providers", "agent", "model", "status")
         self._errors = self._counter("llm_request_errors", "Failed attempts", "model", "error_type")
         self._hits = self._counter("llm_cache_hits", "Calls that the cache answered", "agent", "model")
+        self._misses = self._counter(
+            "curb_cache_misses", "Calls that the cache was asked for in vain", "agent"
+        )
         self._refusals = self._counter("curb_refusals", "Calls refused before sending", "agent", "kind")
         self._circuits = self._counter(
             "curb_circuit_changes", "Circuits opened, paused, closed", "model", "to"
         )
         self._tasks = self._counter("agent_task_completion", "Runs ended", "agent", "status")
         self._escalations = self._counter("agent_human_escalation", "Questions to people", "agent")
+        self._loops = self._counter(
+            "curb_loop_rules", "Runs that a loop rule stopped or flagged", "agent", "rule"
+        )
+        self._answers = self._counter(
+            "curb_http_requests", "Requests that the front door answered", "route", "code"
+        )
         self._seconds = Histogram(
             "llm_request_duration_seconds",
             "Seconds an attempt took",
@@ -84,14 +95,20 @@ class Metrics:
         self._tells_users = max_users > 0
         self.outbox_length = self._gauge("curb_outbox_length", "Events not yet in the ledger")
         self.outbox_lag_seconds = self._gauge("curb_outbox_lag_seconds", "Age of the oldest such event")
+        self.watcher_delay_seconds = self._gauge(
+            "curb_watcher_delay_seconds",
+            "Since the switches of the calls in flight were last read; 0 without any",
+        )
 
     def attempted(self, caller: Caller, option: Option, ended: Ended, seconds: float) -> None:
         """Count one attempt and what it bought."""
         agent, model = self._agent(caller.agent), option.deployment.name
         settlement = ended.settlement
         status = {"success": "success", "killed": "killed"}.get(settlement.status, "error")
-        self._requests.labels(agent, model, status).inc()
-        self._seconds.labels(agent, model).observe(seconds)
+        for each in _STATUSES:  # all of them are there from the first on, so that an increase sees every one
+            self._requests.labels(agent, model, each).inc(each == status)
+        trace = {"trace_id": caller.trace_id} if caller.trace_id else None
+        self._seconds.labels(agent, model).observe(seconds, exemplar=trace)
         if status == "error":
             self._errors.labels(model, settlement.error_type).inc()
         self._tokens.labels(agent, model, "input").inc(settlement.usage.prompt_tokens)
@@ -106,6 +123,10 @@ class Metrics:
     def cached(self, caller: Caller, model: str) -> None:
         """Count one call that the cache answered."""
         self._hits.labels(self._agent(caller.agent), model).inc()
+
+    def missed(self, agent: str) -> None:
+        """Count one call that the cache was asked for and had no answer to."""
+        self._misses.labels(self._agent(agent)).inc()
 
     def refused(self, agent: str, refusal: Refusal) -> None:
         """Count one refusal that reached its caller."""
@@ -128,6 +149,19 @@ class Metrics:
     def escalated(self, agent: str) -> None:
         """Count one question to a person."""
         self._escalations.labels(self._agent(agent)).inc()
+
+    def looped(self, agent: str, rule: str) -> None:
+        """Count one finding of a loop rule."""
+        self._loops.labels(self._agent(agent), rule).inc()
+
+    def serves(self, route: str) -> None:
+        """A route of the front door; its commonest codes are there from the beginning."""
+        for code in _CODES:
+            self._answers.labels(route, code)
+
+    def answered(self, route: str, code: int) -> None:
+        """Count one request to the front door. route: one of few, never a path as it came."""
+        self._answers.labels(route, str(code)).inc()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)

@@ -134,7 +134,8 @@ class Sweep:
         if self._rules.redis_memory is None:
             return []
         try:
-            finding = self._rules.redis_memory.judge(*await self._authority.server_memory())
+            load = await self._authority.server_load()
+            finding = self._rules.redis_memory.judge(load.used_bytes, load.limit_bytes)
         except StateUnavailable as error:  # its absence is told by others; what the ledger says goes on
             log.warning("the sweep cannot ask Redis", error=str(error))
             return []

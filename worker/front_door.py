@@ -17,6 +17,7 @@ from temporalio.client import Client
 from gateway.agents import Agent
 from gateway.errors import ConfigurationError
 from gateway.http.app import build_app
+from gateway.http.counted import Counted
 from gateway.http.endpoint import KeyHolder, Limits
 from gateway.keys import KeyRing, Principal
 from gateway.metrics import Metrics
@@ -150,7 +151,9 @@ async def front_door(
         registry=parts.metrics.registry,
         before_scrape=shared.fresh if shared is not None else None,
     )
-    app = Doors(models, build_api(office), build_console(office))
+    admin = Counted(build_api(office), parts.metrics, otherwise="admin")
+    console = Counted(build_console(office), parts.metrics, otherwise="console")
+    app = Doors(models, admin, console)
     try:
         async with listening(app, place.host, place.port, grace_seconds=settings.shutdown_seconds) as url:
             yield url

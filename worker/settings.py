@@ -63,7 +63,8 @@ class Settings(BaseSettings):
     A server that has no address here is embedded: `curb dev` starts it (worker.stack).
     temporal_tls: None means on exactly when an API key or a certificate is given.
     max_concurrent_calls: model calls in flight per worker process. metrics_port: 0 for none.
-    metrics_users: how many users metrics tell apart, 0: none. http_*: where
+    metrics_users: how many users metrics tell apart, 0: none. temporal_metrics_port: of what Temporal's SDK
+    counts in a worker, at metrics_host too; 0 for none. http_*: where
     the front door is; port 0 is any free one for `curb gateway`, none for `curb dev`. upgrade_url: where
     callers who are limited read how to be less so. debug: the
     command line shows tracebacks. key_secret: what tokens of keys are kept under (gateway.tokens); None:
@@ -99,6 +100,7 @@ class Settings(BaseSettings):
     metrics_host: str = Field(default="127.0.0.1", min_length=1)
     metrics_port: int = Field(default=9464, ge=0, le=65_535)
     metrics_users: int = Field(default=100, ge=0, le=10_000)
+    temporal_metrics_port: int = Field(default=0, ge=0, le=65_535)
     http_host: str = Field(default="127.0.0.1", min_length=1)
     http_port: int = Field(default=8090, ge=0, le=65_535)
     upgrade_url: str = ""

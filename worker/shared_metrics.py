@@ -9,13 +9,12 @@ import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.agents import Agent
@@ -28,6 +27,7 @@ from gateway.store import Store
 from gateway.store.figures import UsageSum
 from worker.config import Config
 from worker.desk.reports import calendar_of
+from worker.house_metrics import House, budgets_of_many, gauge, house_families, used_nano_usd
 from worker.upkeep import switch_names
 
 KEPT_SECONDS = 5.0
@@ -47,6 +47,7 @@ class Shared:
     months: Sequence[BudgetState] = ()
     switches: Mapping[str, str] = field(default_factory=dict)
     hits: Sequence[UsageSum] = ()
+    house: House = field(default_factory=House)
 
 
 @contextlib.asynccontextmanager
@@ -77,6 +78,7 @@ class SharedState(Collector):
         self._calendar = calendar_of(config)
         self._agents = tuple(agents)
         self._names = switch_names(config, agents)
+        self._deployments = config.gateway.deployments
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._lock = asyncio.Lock()
@@ -97,20 +99,34 @@ class SharedState(Collector):
             with contextlib.suppress(TimeoutError):
                 looking.result(_THREAD_SECONDS)
         yield from _families(self._seen)
+        yield from house_families(self._seen.house, self._deployments)
 
     async def _look(self) -> Shared:
         now_ms = await _part(self._authority.clock_ms(), 0)
         if not now_ms:
             return Shared()
         day = running("daily", self._calendar, now_ms).first_day
-        states, switches, hits = await asyncio.gather(
+        states, switches, hits, house = await asyncio.gather(
             _part(self._authority.budgets(), []),
             _part(self._authority.read_switches(sorted(await self._switch_names())), {}),
             _part(self._store.spending.by("agent", day, day, limit=MOST_AGENTS), ()),
+            self._house(),
         )
         uses = await _part(self._uses(states, day), [])
         months = [s for s in states if s.period == "month" and s.window == f"{day:%Y-%m}"]
-        return Shared(uses, months, switches, hits)
+        return Shared(uses, months, switches, hits, replace(house, budgets=budgets_of_many(states, day)))
+
+    async def _house(self) -> House:
+        """All of it at once, so that a server which does not answer costs its time once."""
+        store = self._store
+        doubt, backlogs, backup, health, redis = await asyncio.gather(
+            _part(store.attempts.in_doubt(), None),
+            _part(store.traces.backlog(), []),
+            _part(store.backups.last(), None),
+            _part(store.health.latest(), []),
+            _part(self._authority.server_load(), None),
+        )
+        return House(doubt=doubt, backlogs=backlogs, backup=backup, health=health, redis=redis)
 
     async def _uses(self, states: Sequence[BudgetState], day: date) -> list[AgentUse]:
         """Agents that spent today, the dearest first, then those that are configured."""
@@ -137,39 +153,30 @@ async def _part(asked: Awaitable[_T], otherwise: _T) -> _T:
 
 
 def _families(seen: Shared) -> Iterable[Metric]:
-    yield _gauge(
+    yield gauge(
         "llm_budget_remaining_dollars", "Dollars left of an agent's day", ("agent",),
         [((u.agent,), _left(u) / NANO_PER_USD) for u in seen.uses if u.limit_nano_usd is not None],
     )  # fmt: skip
-    yield _gauge(
+    yield gauge(
         "llm_budget_utilization_ratio", "Used share of an agent's day, held money included", ("agent",),
         [((u.agent,), u.ratio) for u in seen.uses if u.limit_nano_usd],
     )  # fmt: skip
-    yield _gauge(
+    yield gauge(
         "llm_cost_velocity_dollars_per_minute", "Dollars a minute over the velocity window", ("agent",),
         [((u.agent,), _velocity(u)) for u in seen.uses],
     )  # fmt: skip
-    yield _gauge(
+    yield gauge(
         "llm_monthly_budget_utilization", "Used share of a team's month; '' is everybody's",
         ("department", "project"), _months(seen.months),
     )  # fmt: skip
-    yield _gauge(
+    yield gauge(
         "llm_kill_switch_active", "1 for a switch that is set", ("scope", "target"),
         [(_switch(name), 1.0) for name in sorted(seen.switches)],
     )  # fmt: skip
-    yield _gauge(
+    yield gauge(
         "llm_cache_hit_ratio", "Share of today's attempts that the cache answered", ("agent",),
         [((each.name,), each.cached / each.attempts) for each in seen.hits if each.attempts],
     )  # fmt: skip
-
-
-def _gauge(
-    name: str, text: str, labels: Sequence[str], samples: Iterable[tuple[Sequence[str], float]]
-) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for values, value in samples:
-        family.add_metric(values, value)
-    return family
 
 
 def _left(use: AgentUse) -> int:
@@ -186,8 +193,7 @@ def _months(states: Sequence[BudgetState]) -> list[tuple[tuple[str, str], float]
     for state in states:
         kind, _, name = state.scope.partition(":")
         if state.limit_nano_usd and kind in ("team", "global"):
-            used = state.spent_nano_usd + state.held_nano_usd + state.in_doubt_nano_usd
-            found.append(((name, ""), used / state.limit_nano_usd))
+            found.append(((name, ""), used_nano_usd(state) / state.limit_nano_usd))
     return found
 
 

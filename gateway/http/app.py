@@ -7,12 +7,14 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from gateway.agents import Agent
 from gateway.config import FamilyName
 from gateway.errors import StoreUnavailable
 from gateway.gateway import Gateway
 from gateway.http import problems
+from gateway.http.counted import Counted
 from gateway.http.endpoint import CountEndpoint, Door, KeyHolder, Limits, ModelEndpoint, headers_of
 from gateway.http.fields import BadRequest
 from gateway.http.models import Models
@@ -20,6 +22,9 @@ from gateway.http.wires import ANTHROPIC, EMBEDDINGS, OPENAI, RESPONSES
 from gateway.keys import Unauthorized
 
 _WIRES = (OPENAI, ANTHROPIC, RESPONSES, EMBEDDINGS)
+_COUNT_TOKENS = "/v1/messages/count_tokens"
+_MODELS = "/v1/models"
+_ROUTES = (*(wire.path for wire in _WIRES), _COUNT_TOKENS, _MODELS)
 
 
 def build_app(
@@ -28,19 +33,20 @@ def build_app(
     *,
     agents: Mapping[str, Agent] | None = None,
     limits: Limits | None = None,
-) -> Starlette:
+) -> ASGIApp:
     """Build the application. keys: says who calls, see gateway.keys.KeyRing."""
     door = Door(gateway, keys, Models(gateway.config), agents or {}, limits or Limits())
     lists = _Lists(door)
-    return Starlette(
+    app = Starlette(
         routes=[
             *(Route(w.path, ModelEndpoint(door, w), methods=["POST"]) for w in _WIRES),
-            Route("/v1/messages/count_tokens", CountEndpoint(door, ANTHROPIC), methods=["POST"]),
-            Route("/v1/models", lists.everything),
-            Route("/v1/models/{name:path}", lists.one),
+            Route(_COUNT_TOKENS, CountEndpoint(door, ANTHROPIC), methods=["POST"]),
+            Route(_MODELS, lists.everything),
+            Route(f"{_MODELS}/{{name:path}}", lists.one),
         ],
         exception_handlers={404: _no_such_path, 405: _no_such_path},
     )
+    return Counted(app, gateway.metrics, routes=_ROUTES, otherwise="other")
 
 
 class _Lists:

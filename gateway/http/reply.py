@@ -11,6 +11,7 @@ from starlette.types import Send
 
 from gateway.calls import BudgetLeft, Completion, Message, Reasoning, Text, ToolUse
 from gateway.config import Deployment
+from gateway.http.counted import FAILED_WITH
 from gateway.http.problems import Problem
 from gateway.http.wires import ClientRequest, Wire, Writer
 from gateway.listening import Delta, ReasoningDelta, TextDelta, ToolBegun, ToolDelta
@@ -114,7 +115,8 @@ class Reply:
     async def fail(self, problem: Problem) -> None:
         """Why there is no answer; in a stream that has begun, its last event."""
         if self._begun:
-            await self._body(b"" if self._complete else self._wire.error_event(problem), more=False)
+            last = b"" if self._complete else self._wire.error_event(problem)
+            await self._body(last, more=False, failed_with=None if self._complete else problem.status)
             return
         body = dumps(problem.as_json(self._wire.family))
         headers = {**self._ids(), **problem.headers(_now_ms()), "content-length": str(len(body))}
@@ -173,8 +175,9 @@ class Reply:
         raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in pairs.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
-    async def _body(self, data: bytes, *, more: bool) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+    async def _body(self, data: bytes, *, more: bool, failed_with: int | None = None) -> None:
+        said = {} if failed_with is None else {FAILED_WITH: failed_with}
+        await self._send({"type": "http.response.body", "body": data, "more_body": more, **said})
 
 
 def _source(completion: Completion) -> str:

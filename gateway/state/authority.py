@@ -36,6 +36,7 @@ from gateway.state.values import (
     LeaseState,
     Reservation,
     ReservationLoad,
+    ServerLoad,
     SwitchChange,
     TopUpResult,
 )
@@ -246,11 +247,11 @@ class Authority(SwitchBoard, Outbox, EpochKeeper, Breakers):
         spent, held, in_doubt, velocity = map(int, reply[2:6])
         return AgentUse(agent, limit, spent, held, in_doubt, velocity, window)
 
-    async def server_memory(self) -> tuple[int, int]:
-        """Bytes that Redis uses, and the most that it may (0: no limit), as it says itself."""
-        redis = self._connection.redis
-        said = await self._connection.call(lambda: redis.info("memory"))
-        return int(said.get("used_memory", 0)), int(said.get("maxmemory", 0))
+    async def server_load(self) -> ServerLoad:
+        """How full and how busy Redis is, as it says itself."""
+        said = await self._connection.call(self._connection.redis.info)
+        names = ("used_memory", "maxmemory", "evicted_keys", "connected_clients")
+        return ServerLoad(*(int(said.get(name, 0)) for name in names))
 
     # The order of decisions
 

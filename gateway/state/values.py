@@ -55,6 +55,16 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerLoad:
+    """What Redis says of itself. limit_bytes 0: no limit. evicted_keys: since it began."""
+
+    used_bytes: int
+    limit_bytes: int
+    evicted_keys: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetState:
     """One counter, all numbers of one instant. limit None: unlimited. ends_ms 0: no end."""
 

@@ -6,6 +6,7 @@ this process. Works on any Redis, with nothing to enable there.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class CallWatcher:
         self._poll_seconds = poll_seconds
         self._watches: set[_Watch] = set()
         self._last: dict[str, str] = {}
+        self._looked = 0.0  # monotonic
         self._task: asyncio.Task[None] | None = None
 
     @contextmanager
@@ -70,6 +72,7 @@ class CallWatcher:
         watch = _Watch(frozenset(names), frozenset(run_ids), on_cut)
         self._watches.add(watch)
         if not self.polling:
+            self._looked = time.monotonic()
             self._task = asyncio.get_running_loop().create_task(self._poll())
         try:
             yield
@@ -80,6 +83,11 @@ class CallWatcher:
     def polling(self) -> bool:
         """Whether Redis is being asked at the moment: only while calls are in flight."""
         return self._task is not None and not self._task.done()
+
+    @property
+    def delay_seconds(self) -> float:
+        """How long ago the switches of the calls in flight were read; 0 without any such call."""
+        return time.monotonic() - self._looked if self._watches else 0.0
 
     async def close(self) -> None:
         """Stop polling; calls in flight are not watched any more."""
@@ -100,6 +108,7 @@ class CallWatcher:
         names = frozenset[str]().union(*(watch.names for watch in self._watches))
         run_ids = frozenset[str]().union(*(watch.run_ids for watch in self._watches))
         switches, runs = await self._switches.watch_values(names, run_ids)
+        self._looked = time.monotonic()
         if switches or runs:
             for watch in list(self._watches):
                 watch.look(switches, runs)

@@ -60,6 +60,14 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class InDoubt:
+    """Attempts of which nobody knows yet what they cost, and the most that it can be."""
+
+    calls: int
+    bound_nano_usd: int
+
+
+@dataclass(frozen=True, slots=True)
 class Booked:
     """An attempt against an invoice: what is on the books for it, all postings together."""
 
@@ -132,6 +140,12 @@ class Attempts:
         row = await self._database.row("totals")
         assert row is not None, "an aggregate without GROUP BY has one row"
         return Totals(**row)
+
+    async def in_doubt(self) -> InDoubt:
+        """What is in doubt now."""
+        row = await self._database.row("in_doubt")
+        assert row is not None, "an aggregate without GROUP BY has one row"
+        return InDoubt(**row)
 
     async def booked(self, attempt_ids: Sequence[str]) -> dict[str, Booked]:
         """What is on the books for these attempts; those unknown are left out."""

@@ -112,7 +112,7 @@ class Traces:
     async def backlog(self) -> list[Backlog]:
         """What waits, by target."""
         rows = await self._database.rows("trace_backlog")
-        return [Backlog(row["target"], row["waiting"], row["oldest_seconds"]) for row in rows]
+        return [Backlog(**row) for row in rows]
 
     async def attempts(self, ids: Sequence[str]) -> list[AttemptRow]:
         """These attempts, as far as they are still here."""

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from temporalio.client import Client
 
 from tests.acceptance.command import CURB, Curb, Dev
 from tests.acceptance.conftest import furnish
+from tests.integration.servers import free_port
 from worker.stack.processes import is_dead
 
 
@@ -136,10 +138,17 @@ def test_help_lists_every_command_and_loads_no_server_library(nowhere: Curb) -> 
 
 
 def test_a_worker_of_its_own_logs_json_and_ends_well_on_sigterm(curb: Curb) -> None:
+    port = free_port()
     worker = subprocess.Popen(
         (*CURB, "worker", "--role", "tools", "--tools", "tools.py"),
         cwd=curb.directory,
-        env=curb.environment({"CURB_METRICS_PORT": "0", "CURB_LOG_FORMAT": "json"}),
+        env=curb.environment(
+            {
+                "CURB_METRICS_PORT": "0",
+                "CURB_LOG_FORMAT": "json",
+                "CURB_TEMPORAL_METRICS_PORT": str(port),
+            }
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -149,11 +158,13 @@ def test_a_worker_of_its_own_logs_json_and_ends_well_on_sigterm(curb: Curb) -> N
         if '"worker ready"' in line:
             assert json.loads(line)["roles"] == ["tools"]
             break
+    counted = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     worker.terminate()
     out, err = worker.communicate(timeout=60)
 
     assert (worker.returncode, out) == (0, "")
     assert "Traceback" not in err
+    assert re.search(r"^temporal_\w+\{.*task_queue=\"curb-tools\"", counted, re.MULTILINE)
 
 
 async def test_what_people_say_is_not_in_workflow_history(curb: Curb) -> None:

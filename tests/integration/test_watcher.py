@@ -156,3 +156,18 @@ def _fail(cut: Cut) -> None:
 
 async def _noticed(authority: Authority) -> bool:
     return bool(await authority.known_switches())
+
+
+async def test_it_says_how_long_ago_it_has_looked(authority: Authority, watcher: CallWatcher) -> None:
+    assert watcher.delay_seconds == 0
+    with watcher.watching(NAMES, [], lambda cut: None):
+        before = watcher.delay_seconds
+
+        async def looked_again() -> bool:
+            nonlocal before
+            earlier, before = before, watcher.delay_seconds
+            return before < earlier
+
+        await until(looked_again)
+        assert 0 < watcher.delay_seconds < 10
+    assert watcher.delay_seconds == 0

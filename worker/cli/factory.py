@@ -66,7 +66,7 @@ async def _work(roles: tuple[str, ...], tools: tuple[str, ...], config: Config) 
     if known.places.simulator_url:
         say(f"every provider is simulated by {known.places.simulator_url}, as `curb dev` says")
     servers = Servers(known.places.redis_url, known.places.database_url)
-    client = await connect_temporal(known)
+    client = await connect_temporal(known, measured=True)
     with loops.stopped_by_signals() as stop:
         await serve(
             client,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.errors import ConfigurationError
 from gateway.state.authority import Authority
 from gateway.store import Store
 from gateway.usage import SimulatorInvoice, UsageSource, invoice_source
@@ -23,6 +24,7 @@ from worker.stack.stack import Stack
 
 if TYPE_CHECKING:
     from temporalio.client import Client
+    from temporalio.runtime import Runtime
 
     from gateway.agents import Agent
     from worker.client import Runs
@@ -163,12 +165,16 @@ async def open_desk(known: House, *, tools: tuple[str, ...] = ()) -> AsyncIterat
         yield Desk(known, books.authority, books.store, client, runs)
 
 
-async def connect_temporal(known: House, *, lazily: bool = False) -> "Client":
-    """lazily: only when it is first asked. Raises Unreachable with the address and the remedy."""
+async def connect_temporal(known: House, *, lazily: bool = False, measured: bool = False) -> "Client":
+    """lazily: only when it is first asked. measured: serve the SDK's own metrics, where the settings say.
+
+    Raises Unreachable with the address and the remedy, ConfigurationError.
+    """
     from temporalio.client import Client
     from temporalio.contrib.pydantic import pydantic_data_converter
 
     target = known.temporal_target()
+    runtime = _measuring(known.settings) if measured and known.settings.temporal_metrics_port else None
     try:
         # Not worker.temporal.connect: that brings the whole worker in, a third of a second.
         return await Client.connect(
@@ -178,11 +184,27 @@ async def connect_temporal(known: House, *, lazily: bool = False) -> "Client":
             tls=target.tls,
             data_converter=pydantic_data_converter,
             lazy=lazily,
+            runtime=runtime,
         )
     except RuntimeError as error:
         raise Unreachable(
             f"Temporal does not answer at {target.address}: start it, or set CURB_TEMPORAL_ADDRESS; "
             "`curb doctor` says what is missing"
+        ) from error
+
+
+def _measuring(settings: Settings) -> "Runtime":
+    """A core of Temporal's SDK that tells Prometheus what it counts: its threads live as long as we do."""
+    from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+
+    host, port = settings.metrics_host, settings.temporal_metrics_port
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    metrics = PrometheusConfig(bind_address=address, counters_total_suffix=True, durations_as_seconds=True)
+    try:
+        return Runtime(telemetry=TelemetryConfig(metrics=metrics))
+    except (RuntimeError, ValueError) as error:
+        raise ConfigurationError(
+            f"CURB_TEMPORAL_METRICS_PORT {port} of CURB_METRICS_HOST {host} (an IP address): {error}"
         ) from error
 
 

@@ -54,6 +54,10 @@ SELECT (SELECT coalesce(sum(amount_nano_usd), 0)::bigint FROM ledger) AS ledger_
        count(*) FILTER (WHERE state = 'pending') AS pending
 FROM attempts WHERE state IN ('pending', 'in_doubt')
 
+-- name: in_doubt
+SELECT count(*) AS calls, coalesce(sum(reserved_nano_usd), 0)::bigint AS bound_nano_usd
+FROM attempts WHERE state = 'in_doubt'
+
 -- name: booked
 SELECT a.attempt_id, a.provider, a.state, a.basis, a.reserved_nano_usd, a.counters,
        coalesce(a.day, a.at::date)::text AS day,
