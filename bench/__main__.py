@@ -1,11 +1,13 @@
 """`python -m bench [BENCH ...] [--json] [--quick]`: measure, then print a table or JSON."""
 
 import argparse
+import asyncio
 import json
 import logging
+import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -13,6 +15,7 @@ import uvloop
 
 from bench import alerts, authority, door, history, kill, memory, similar, steps
 from bench.report import Figure, Section, load, machine, table
+from bench.rivals import rounds as rivals
 
 Bench = Callable[[bool], Awaitable[Sequence[Figure]]]
 _BENCHES: dict[str, Bench] = {
@@ -24,12 +27,14 @@ _BENCHES: dict[str, Bench] = {
     "alerts": alerts.measure,
     "door": door.measure,
     "similar": similar.measure,
+    "rivals": rivals.measure,
 }
+_ON_DEMAND = {"rivals"}  # installs programs of others
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("bench", nargs="*", choices=[[], *_BENCHES], help="which; all of them by default")
+    parser.add_argument("bench", nargs="*", choices=[[], *_BENCHES], help="which; by default all but rivals")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--quick", action="store_true", help="a fifth of the work: for trying it out")
     given = parser.parse_args()
@@ -37,12 +42,23 @@ def main() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    sections = uvloop.run(_run(given.bench or list(_BENCHES), given.quick))
+    names = given.bench or [name for name in _BENCHES if name not in _ON_DEMAND]
+    try:
+        sections = uvloop.run(_until_told(_run(names, given.quick)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
     if given.json:
         json.dump(_document(sections), sys.stdout, indent=2)
         print()
     else:
         table(sections)
+
+
+async def _until_told(work: Coroutine[Any, Any, list[Section]]) -> list[Section]:
+    """SIGTERM is as good as Ctrl-C: the servers that were started end with the work."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 async def _run(names: Sequence[str], quick: bool) -> list[Section]:

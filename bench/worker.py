@@ -1,7 +1,6 @@
 """A worker process of the benches: says `ready`, works until SIGTERM.
 
-`python -m bench.worker supervised|bare TEMPORAL REDIS_URL DATABASE_URL PROVIDER_URL ROOT`, or as a
-front door, which says where it is: `python -m bench.worker door REDIS_URL DATABASE_URL PROVIDER_PORT`
+`python -m bench.worker supervised|bare TEMPORAL REDIS_URL DATABASE_URL PROVIDER_URL ROOT`
 """
 
 import asyncio
@@ -46,41 +45,19 @@ async def bare(stop: asyncio.Event, temporal: str, provider_url: str) -> None:
     await asyncio.gather(*(worker.shutdown() for worker in started))
 
 
-async def door(stop: asyncio.Event, redis_url: str, database_url: str, provider_port: str) -> None:
-    """Serve clients as `curb gateway` does."""
-    from bench.door import configuration
-    from worker.front_door import Place, serve_front_door
-
-    await serve_front_door(
-        Servers(redis_url, database_url),
-        Settings(metrics_port=0, shutdown_seconds=5),
-        configuration(int(provider_port)),
-        Place("127.0.0.1", 0),
-        stop=stop,
-        on_ready=lambda url: print(url, flush=True),
-    )
-
-
 def _say_ready() -> None:
     print("ready", flush=True)
 
 
-async def _main(kind: str, *places: str) -> None:
+async def _main(
+    kind: str, temporal: str, redis_url: str, database_url: str, provider_url: str, root: str
+) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    if kind == "door":
-        await door(stop, *places)
-    else:
-        await _work(stop, kind, *places)
-
-
-async def _work(
-    stop: asyncio.Event, kind: str, temporal: str, redis_url: str, database_url: str, *places: str
-) -> None:
     if kind == "supervised":
-        await supervised(stop, temporal, redis_url, database_url, *places)
+        await supervised(stop, temporal, redis_url, database_url, provider_url, root)
     else:
-        await bare(stop, temporal, places[0])
+        await bare(stop, temporal, provider_url)
 
 
 if __name__ == "__main__":
