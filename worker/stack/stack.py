@@ -75,7 +75,12 @@ class Stack:
     async def sweep(directory: Path, say: Say = silent) -> None:
         """Stop what a killed owner left behind in this directory; a living owner is let be."""
         stack = Stack(directory, say=say)
-        if not stack.directory.is_dir() or not stack._lock.take():
+        if not stack.directory.is_dir():
+            return
+        try:
+            if not stack._lock.take():
+                return
+        except FileNotFoundError:  # another sweeper was quicker, and has removed the directory since
             return
         try:
             for kind in _kinds(stack.directory).values():
