@@ -26,6 +26,7 @@ from gateway.http.fields import (
     flag,
     known_only,
     mapping,
+    maybe_text,
     number,
     objects,
     only,
@@ -281,7 +282,7 @@ def _result(path: str, block: Json, hints: Hints) -> ToolResult:
     return ToolResult(
         tool_use_id=text(block, "tool_use_id", path=f"{path}."),
         content=said,
-        is_error=flag(block, "is_error"),
+        is_error=flag(block, "is_error", path=f"{path}."),
     )
 
 
@@ -292,7 +293,7 @@ def _tool(path: str, tool: Json, hints: Hints) -> ToolSpec:
     known_only({**tool, "strict": strict or None}, known, path, OTHER)
     return ToolSpec(
         name=text(tool, "name", path=f"{path}."),
-        description=str(tool.get("description") or ""),
+        description=maybe_text(tool, "description", path=f"{path}."),
         input_schema=mapping(tool.get("input_schema"), f"{path}.input_schema"),
     )
 
@@ -303,7 +304,7 @@ def _choice(document: Json) -> ToolChoice | None:
         return None
     choice = mapping(chosen, "tool_choice")
     known_only(choice, ("type", "name", "disable_parallel_tool_use"), "tool_choice", OTHER)
-    parallel = False if flag(choice, "disable_parallel_tool_use") else None
+    parallel = False if flag(choice, "disable_parallel_tool_use", path="tool_choice.") else None
     match choice.get("type"):
         case "auto" | "none" as mode:
             return ToolChoice(mode=mode, parallel=parallel)

@@ -75,12 +75,25 @@ def words(part: Json, path: str) -> str:
     return value
 
 
-def flag(document: Json, name: str) -> bool:
-    """True or false; false where it is absent or null."""
+def maybe_text(document: Json, name: str, *, path: str = "") -> str:
+    """A text; '' where it is absent or null."""
+    value = document.get(name)
+    if value is not None and not isinstance(value, str):
+        raise BadRequest("must be a text", f"{path}{name}")
+    return value or ""
+
+
+def maybe_flag(document: Json, name: str, *, path: str = "") -> bool | None:
+    """True or false; None where it is absent or null."""
     value = document.get(name)
     if value is not None and not isinstance(value, bool):
-        raise BadRequest("must be true or false", name)
-    return bool(value)
+        raise BadRequest("must be true or false", f"{path}{name}")
+    return value
+
+
+def flag(document: Json, name: str, *, path: str = "") -> bool:
+    """True or false; false where it is absent or null."""
+    return bool(maybe_flag(document, name, path=path))
 
 
 def whole(document: Json, name: str, *, most: int | None = None) -> int | None:

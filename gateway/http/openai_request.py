@@ -27,6 +27,8 @@ from gateway.http.fields import (
     flag,
     known_only,
     mapping,
+    maybe_flag,
+    maybe_text,
     number,
     objects,
     only,
@@ -62,6 +64,11 @@ _PRICED = {
     "api_key": _OWN_ROUTE,
     "num_retries": _OWN_ROUTE,
 }
+# Bounded where it stands in the request itself; who unpacks what is nested would do that instead.
+_BOUNDED_OUTSIDE = dict.fromkeys(
+    ("max_tokens", "max_completion_tokens", "n", "messages", "model", "modalities", "service_tier", "tools"),
+    "it counts in the request itself only",
+)
 _TRANSLATED = (
     *("model", "messages", "max_tokens", "max_completion_tokens", "stream", "stream_options", "n"),
     *("temperature", "top_p", "stop", "tools", "tool_choice", "parallel_tool_calls", "user"),
@@ -170,7 +177,7 @@ def _check_nested(document: Json) -> None:
     for name in ("extra_body", "google"):
         if isinstance(inner := document.get(name), dict):
             try:
-                refuse_priced(inner, _PRICED)
+                refuse_priced(inner, {**_PRICED, **_BOUNDED_OUTSIDE})
                 _check_nested(inner)
             except BadRequest as error:
                 raise BadRequest(error.reason, f"{name}.{error.field}", code=error.code) from None
@@ -265,11 +272,10 @@ def _use(path: str, call: Json) -> ToolUse:
     if call.get("type", "function") != "function":
         raise untranslatable(f"{path}.type", OTHER)
     function = mapping(call.get("function"), f"{path}.function")
-    arguments = function.get("arguments")
     return ToolUse(
         id=text(call, "id", path=f"{path}."),
         name=text(function, "name", path=f"{path}.function."),
-        arguments=arguments if isinstance(arguments, str) and arguments else "{}",
+        arguments=maybe_text(function, "arguments", path=f"{path}.function.") or "{}",
     )
 
 
@@ -288,14 +294,14 @@ def _tool(path: str, tool: Json) -> ToolSpec:
     schema = function.get("parameters")
     return ToolSpec(
         name=text(function, "name", path=f"{path}.function."),
-        description=str(function.get("description") or ""),
+        description=maybe_text(function, "description", path=f"{path}.function."),
         input_schema=mapping(schema, f"{path}.function.parameters") if schema else {"type": "object"},
     )
 
 
 def _choice(document: Json) -> ToolChoice | None:
     chosen = document.get("tool_choice")
-    parallel = flag(document, "parallel_tool_calls") if "parallel_tool_calls" in document else None
+    parallel = maybe_flag(document, "parallel_tool_calls")
     if chosen is None and parallel is None:
         return None
     if chosen is None or chosen in ("auto", "none", "required"):

@@ -27,6 +27,8 @@ from gateway.http.fields import (
     flag,
     known_only,
     mapping,
+    maybe_flag,
+    maybe_text,
     number,
     objects,
     only,
@@ -170,11 +172,10 @@ def _append(messages: list[Message], path: str, item: Json, hints: Hints) -> Non
             _join(messages, _message(path, item, hints))
         case "function_call":
             known_only(item, ("type", "id", "call_id", "name", "arguments", "status"), path, OTHER)
-            arguments = item.get("arguments")
             use = ToolUse(
                 id=text(item, "call_id", path=f"{path}."),
                 name=text(item, "name", path=f"{path}."),
-                arguments=arguments if isinstance(arguments, str) and arguments else "{}",
+                arguments=maybe_text(item, "arguments", path=f"{path}.") or "{}",
             )
             _join(messages, Message(role="assistant", parts=(use,)))
         case "function_call_output":
@@ -218,7 +219,7 @@ def _part(path: str, part: Json, hints: Hints) -> Part:
     if kind in ("input_text", "output_text", "text"):
         return Text(text=words(part, path))
     if kind == "refusal":
-        return Text(text=str(part.get("refusal") or ""))
+        return Text(text=maybe_text(part, "refusal", path=f"{path}."))
     if kind != "input_image":
         raise untranslatable(f"{path}.type", OTHER)
     if part.get("detail"):
@@ -259,14 +260,14 @@ def _tool(path: str, tool: Json) -> ToolSpec:
     schema = tool.get("parameters")
     return ToolSpec(
         name=text(tool, "name", path=f"{path}."),
-        description=str(tool.get("description") or ""),
+        description=maybe_text(tool, "description", path=f"{path}."),
         input_schema=mapping(schema, f"{path}.parameters") if schema else {"type": "object"},
     )
 
 
 def _choice(document: Json) -> ToolChoice | None:
     chosen = document.get("tool_choice")
-    parallel = flag(document, "parallel_tool_calls") if "parallel_tool_calls" in document else None
+    parallel = maybe_flag(document, "parallel_tool_calls")
     if chosen is None and parallel is None:
         return None
     if chosen is None or chosen in ("auto", "none", "required"):

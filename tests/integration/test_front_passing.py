@@ -154,6 +154,8 @@ NOT_PRICED: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"models": ["gpt-5.2"]}, "models"),
     (CHAT, {"best_of": 5}, "best_of"),
     (CHAT, {"extra_body": {"google": {"cached_content": "x"}}}, "extra_body.google.cached_content"),
+    (CHAT, {"extra_body": {"n": 9}}, "extra_body.n"),
+    (CHAT, {"extra_body": {"max_tokens": 9_000}}, "extra_body.max_tokens"),
     (CHAT, {"tools": [{"type": "browser_search"}]}, "tools[0].type"),
     (CHAT, {"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]},
      "messages[0].content[0].type"),

@@ -1,116 +1,21 @@
-"""Requests and answers from one family's words into the other's and back, and the blocks of a stream."""
+"""Answers from one family's words into the other's and back, and the blocks of a stream."""
 
-import contextlib
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.calls import Message, ModelRequest, Part, Text, ToolUse, Untranslatable
-from gateway.config import Deployment
-from gateway.errors import CurbError
+from gateway.calls import Message, Text, ToolUse
 from gateway.http.anthropic_answer import AnthropicWriter
-from gateway.http.anthropic_request import AnthropicRequest
-from gateway.http.fields import BadRequest, read_document
 from gateway.http.openai_answer import OpenAIWriter
-from gateway.http.openai_request import OpenAIRequest
 from gateway.listening import Delta, TextDelta, ToolBegun, ToolDelta
 from gateway.policy.usage import Usage
 from gateway.providers.answers import Progress, ProviderAnswer
-from gateway.providers.anthropic import AnthropicMessages, MessageReader
-from gateway.providers.openai import ChatReader, OpenAIChat
+from gateway.providers.anthropic import MessageReader
+from gateway.providers.openai import ChatReader
 from gateway.providers.sse import SseParser
-
-GPT = Deployment("openai/gpt", "openai", "gpt")
-CLAUDE = Deployment("anthropic/claude", "anthropic", "claude")
-
-# Texts that neither family refuses, and that JSON can carry.
-words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip)
-names = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
-arguments = st.dictionaries(names, st.one_of(words, st.integers(-99, 99), st.booleans()), max_size=3)
-
-
-@st.composite
-def tool_turns(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """An assistant's message that asks for tools, and their results, in OpenAI's words."""
-    ids = [f"call_{draw(st.integers(0, 10**6))}_{index}" for index in range(draw(st.integers(1, 3)))]
-    calls = [
-        {"id": i, "type": "function",
-         "function": {"name": draw(names), "arguments": json.dumps(draw(arguments), ensure_ascii=False,
-                                                                    separators=(",", ":"))}}
-        for i in ids
-    ]  # fmt: skip
-    results = [{"role": "tool", "tool_call_id": i, "content": draw(words)} for i in ids]
-    return [{"role": "assistant", "content": draw(st.none() | words), "tool_calls": calls}, *results]
-
-
-@st.composite
-def conversations(draw: st.DrawFn) -> dict[str, Any]:
-    """A request to /v1/chat/completions that Anthropic has words for."""
-    messages: list[dict[str, Any]] = [{"role": "user", "content": draw(words)}]
-    for _ in range(draw(st.integers(0, 3))):
-        messages += draw(
-            st.one_of(tool_turns(), words.map(lambda text: [{"role": "assistant", "content": text}]))
-        )
-        messages.append({"role": "user", "content": draw(words)})
-    document: dict[str, Any] = {"model": "m", "messages": messages, "max_tokens": draw(st.integers(1, 999))}
-    if draw(st.booleans()):
-        messages.insert(0, {"role": "system", "content": draw(words)})
-    if draw(st.booleans()):
-        schema = {"type": "object", "properties": {draw(names): {"type": "string"}}}
-        function = {"name": draw(names), "description": draw(words), "parameters": schema}
-        document["tools"] = [{"type": "function", "function": function}]
-        document["tool_choice"] = draw(st.sampled_from(["auto", "none", "required"]))
-    for name, value in (("temperature", st.sampled_from([0.0, 0.5, 1.0])), ("top_p", st.just(0.5))):
-        if draw(st.booleans()):
-            document[name] = draw(value)
-    if draw(st.booleans()):
-        document["stop"] = [draw(words)]
-    return document
-
-
-def essence(request: ModelRequest) -> dict[str, Any]:
-    """What a model gets to see, however it is cut into messages."""
-    said: list[tuple[str, Part]] = []
-    for message in request.messages:
-        role = "assistant" if message.role == "assistant" else "user"
-        said += [
-            (role, part) for part in message.parts if not isinstance(part, Text) or message.role != "system"
-        ]
-    system = request.system + "".join(m.text for m in request.messages if m.role == "system")
-    fields = request.model_dump(exclude={"messages", "system", "n"})
-    return {**fields, "said": said, "system": system}
-
-
-@given(conversations())
-def test_a_request_survives_the_way_to_anthropic_and_back(document: dict[str, Any]) -> None:
-    neutral = OpenAIRequest(document).wire().neutral()
-
-    sent = json.loads(AnthropicMessages().encode(neutral, CLAUDE, document["max_tokens"]))
-    back = AnthropicRequest(without_marks(sent)).wire().neutral()
-
-    assert essence(back) == essence(neutral)
-
-
-@given(conversations())
-def test_a_request_survives_the_way_to_openai_and_back(document: dict[str, Any]) -> None:
-    neutral = OpenAIRequest(document).wire().neutral()
-
-    sent = json.loads(OpenAIChat().encode(neutral, GPT, document["max_tokens"]))
-
-    assert essence(OpenAIRequest(sent).wire().neutral()) == essence(neutral)
-
-
-def without_marks(value: Any) -> Any:
-    """A document without the cache breakpoints that curb sets."""
-    if isinstance(value, dict):
-        return {name: without_marks(inner) for name, inner in value.items() if name != "cache_control"}
-    return [without_marks(inner) for inner in value] if isinstance(value, list) else value
-
-
-# Answers
+from tests.unit.front_documents import arguments, names, words, written
 
 parts = st.one_of(
     words.map(lambda text: Text(text=text)),
@@ -118,7 +23,7 @@ parts = st.one_of(
         ToolUse,
         id=st.integers(0, 10**9).map("call_{}".format),
         name=names,
-        arguments=arguments.map(lambda given: json.dumps(given, ensure_ascii=False, separators=(",", ":"))),
+        arguments=arguments.map(written),
     ),
 )
 
@@ -254,45 +159,3 @@ def test_blocks_are_what_came_however_it_was_cut(
     assert b"".join(event.raw for event in events) == stream.encode()
     told = [event for chunk in chunks for event in plain.feed(chunk)]
     assert [(event.event, event.data) for event in events if event.data] == [(e.event, e.data) for e in told]
-
-
-# What is no request
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-fields = st.sampled_from([
-    *("model", "messages", "max_tokens", "max_completion_tokens", "stream", "stream_options", "n"),
-    *("temperature", "top_p", "stop", "tools", "tool_choice", "parallel_tool_calls", "user", "system"),
-    *("stop_sequences", "metadata", "thinking", "service_tier", "cache_control", "context_management"),
-    *("response_format", "modalities", "role", "content", "type", "text", "image_url", "source"),
-    "tool_calls",
-])  # fmt: skip
-objects = st.dictionaries(fields, json_values, max_size=6)
-strange = st.builds(
-    lambda base, messages: {"messages": messages, **base},
-    objects,
-    st.lists(
-        st.dictionaries(fields, json_values | st.lists(objects, max_size=2), max_size=4),
-        min_size=1,
-        max_size=3,
-    ),
-)
-
-
-@given(strange)
-@pytest.mark.parametrize("family", [OpenAIRequest, AnthropicRequest])
-def test_whatever_comes_is_read_or_refused_by_name(family: Any, document: dict[str, Any]) -> None:
-    with contextlib.suppress(BadRequest, Untranslatable):
-        neutral = family(document).wire().neutral()
-        target, deployment = (AnthropicMessages(), CLAUDE) if family is OpenAIRequest else (OpenAIChat(), GPT)
-        with contextlib.suppress(CurbError, ValueError):
-            target.encode(neutral, deployment, 10)
-
-
-@given(st.binary(max_size=40))
-def test_a_body_of_any_bytes_is_read_or_refused(body: bytes) -> None:
-    with contextlib.suppress(BadRequest):
-        assert isinstance(read_document(body), dict)
