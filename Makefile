@@ -17,7 +17,7 @@ ARGS ?=
 # Tests mostly wait for servers, so more of them run than there are CPUs. `make test PARALLEL=` runs one by one.
 PARALLEL ?= -n 3 --dist loadscope
 
-.PHONY: help install demo dev test test-ui test-clients lint bench lock clean distclean
+.PHONY: help install demo dev test test-ui test-clients test-metrics lint bench dashboards lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ dev: install ## the embedded stack, a worker and the simulated provider, until C
 
 test: install ## all tests, on servers of their own
 	@echo "== test: pytest"
-	@$(VENV)/bin/pytest --ignore=tests/ui --ignore=tests/clients $(PARALLEL) $(ARGS)
+	@$(VENV)/bin/pytest --ignore=tests/ui --ignore=tests/clients --ignore=tests/metrics $(PARALLEL) $(ARGS)
 
 test-ui: install ## the console in headless Chromium, which apt-get brings where it is missing
 	@command -v chromium >/dev/null || { echo "== test-ui: installing chromium with apt-get"; \
@@ -46,6 +46,12 @@ test-clients: install ## LlamaIndex and OpenAI's client for Node, in environment
 	@tests/clients/install.sh $(CLIENTS)
 	@echo "== test-clients: pytest tests/clients"
 	@$(VENV)/bin/pytest tests/clients $(ARGS)
+
+test-metrics: install ## metrics and dashboards in a real Prometheus, which apt-get brings where it is missing
+	@command -v prometheus >/dev/null || { echo "== test-metrics: installing prometheus with apt-get"; \
+	  apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq prometheus >/dev/null; }
+	@echo "== test-metrics: pytest tests/metrics"
+	@$(VENV)/bin/pytest tests/metrics $(ARGS)
 
 lint: $(INSTALLED) ## style, types, import contracts, the compose file and the Dockerfile
 	@echo "== lint: ruff"
@@ -62,6 +68,9 @@ lint: $(INSTALLED) ## style, types, import contracts, the compose file and the D
 bench: install ## measure: decisions, steps, kills, memory; JSON and a table
 	@echo "== bench"
 	@$(PYTHON) -m bench $(ARGS)
+
+dashboards: install ## write Grafana's dashboards from their code
+	@$(PYTHON) -m deploy.grafana
 
 lock: ## resolve pyproject.toml, and LlamaIndex for test-clients, into the lock files (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv (docs.astral.sh/uv)" >&2; exit 3; }

@@ -35,7 +35,7 @@ class Temporal:
     """A durable dev server: its database is a file."""
 
     name = "temporal"
-    ports: Mapping[str, int] = {"temporal": 7233, "temporal_ui": 8233}
+    ports: Mapping[str, int] = {"temporal": 7233, "temporal_ui": 8233, "temporal_metrics": 9235}
     user: str | None = None
     stop_signal = signal.SIGTERM
 
@@ -52,6 +52,7 @@ class Temporal:
         return (
             *(str(self._binary), "server", "start-dev", "--ip", LOOPBACK, "--log-level", "warn"),
             *("--port", str(ports["temporal"]), "--ui-port", str(ports["temporal_ui"])),
+            *("--metrics-port", str(ports["temporal_metrics"])),
             *("--namespace", NAMESPACE, "--db-filename", self.marker),
             *_repeated("--sqlite-pragma", _PRAGMAS),
             *_repeated("--search-attribute", SEARCH_ATTRIBUTES),

@@ -1,0 +1,1 @@
+"""What runs curb in production: images' locks, Temporal, Grafana."""
