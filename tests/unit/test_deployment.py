@@ -62,7 +62,7 @@ def test_named_volumes_and_mounted_files_exist() -> None:
 
 def test_every_image_is_pinned_to_a_version() -> None:
     images = {service["image"] for service in COMPOSE["services"].values()} - {"curb"}
-    assert all(re.search(r":\d+\.\d+", image) for image in images)
+    assert [image for image in images if not re.search(r":(\d+\.\d+|RELEASE\.\d{4}-\d\d-\d\d)", image)] == []
 
 
 @pytest.mark.parametrize("service", OURS)
@@ -71,6 +71,33 @@ def test_our_containers_are_hardened(service: str) -> None:
     assert container["read_only"] is True
     assert container["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in container["security_opt"]
+
+
+def test_grafana_is_given_what_its_provisioning_names() -> None:
+    named = set()
+    for path in sorted((ROOT / "deploy/grafana/provisioning").rglob("*.yaml")):
+        named |= set(re.findall(r"\$([A-Z_]+)", path.read_text()))
+        mounted = f"./{path.parent.relative_to(ROOT)}:/etc/grafana/provisioning/{path.parent.name}:ro"
+        assert mounted in COMPOSE["services"]["grafana"]["volumes"]
+    assert named
+    assert named <= set(COMPOSE["services"]["grafana"]["environment"])
+
+
+def test_nothing_of_langfuse_starts_without_its_profile_and_its_secrets() -> None:
+    services = {name: each for name, each in COMPOSE["services"].items() if name.startswith("langfuse")}
+    assert len(services) == 6
+    for name, service in services.items():
+        assert service["profiles"] == ["observe"]
+        assert name == "langfuse-database" or "langfuse-database" in service["depends_on"]
+    script = (ROOT / "deploy/langfuse/database.sh").read_text()
+    asked = set(re.findall(r"\$\{(\w+):\?\}", script))
+    assert asked == {
+        "LANGFUSE_PASSWORD",
+        "LANGFUSE_SALT",
+        "LANGFUSE_ENCRYPTION_KEY",
+        "LANGFUSE_SESSION_SECRET",
+    }
+    assert asked <= set(services["langfuse-database"]["environment"])
 
 
 def test_the_worker_has_longer_to_stop_than_it_takes_to_settle() -> None:
