@@ -1,4 +1,4 @@
-"""The only module that talks to redis-py: one pool, scripts by SHA, its exceptions turned into ours."""
+"""Talks to redis-py, with line.py: one pool, scripts by SHA, its exceptions turned into ours."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 
 from gateway.errors import ConfigurationError, CurbError, StateUnavailable
 from gateway.state.keys import Keys
+from gateway.state.line import Line
 from gateway.state.loader import Script, load_scripts
 
 MAX_CONNECTIONS = 32
@@ -26,7 +27,7 @@ class InvalidArgument(ConfigurationError):
 
 
 class Connection:
-    """A bounded pool of connections to one Redis or Valkey, and the scripts.
+    """A bounded pool of connections to one Redis or Valkey, and a line for the scripts.
 
     A server that restarted has dropped every connection, so that the greeting of new ones comes
     before any decision of the new server: there the epoch is closed (I8).
@@ -52,6 +53,7 @@ class Connection:
             encoding_errors="replace",  # of switches, whose values anybody writes in any encoding
             protocol=2,
         )
+        self._line = Line(pool.make_connection, TIMEOUT_SECONDS)
         self.redis: Any = Redis(connection_pool=pool)  # its types say bytes | str, whatever it decodes
 
     async def check(self) -> None:
@@ -75,17 +77,26 @@ class Connection:
             )
 
     async def run(self, name: str, *arguments: str) -> Any:
-        """Run a script in one round trip (two when Redis does not know it yet)."""
-        return await self.call(lambda: self._evaluate(self._scripts[name], arguments))
-
-    async def call(self, command: Callable[[], Awaitable[T]], timeout_seconds: float = TIMEOUT_SECONDS) -> T:
-        """Run a command, anew where the connection broke or nothing came back in time.
+        """Run a script in one round trip (two when Redis does not know it yet), with others if there are any.
 
         Raises StateUnavailable, InvalidArgument.
         """
+        return await self._tried(lambda: self._evaluate(self._scripts[name], arguments), TIMEOUT_SECONDS)
+
+    async def call(self, command: Callable[[], Awaitable[T]], timeout_seconds: float = TIMEOUT_SECONDS) -> T:
+        """Run a command on a connection of its own. Raises StateUnavailable, InvalidArgument."""
+
+        async def in_turn() -> T:
+            async with self._turns:
+                return await command()
+
+        return await self._tried(in_turn, timeout_seconds)
+
+    async def _tried(self, command: Callable[[], Awaitable[T]], timeout_seconds: float) -> T:
+        """Run it, anew where the connection broke or nothing came back in time."""
         for left in reversed(range(TRIES)):
             try:
-                async with asyncio.timeout(timeout_seconds), self._turns:
+                async with asyncio.timeout(timeout_seconds):
                     return await command()
             except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
                 if left == 0:
@@ -112,11 +123,12 @@ class Connection:
 
     async def _evaluate(self, script: Script, arguments: tuple[str, ...]) -> Any:
         try:
-            return await self.redis.evalsha(script.sha, 0, self.keys.prefix, *arguments)
+            return await self._line.execute("EVALSHA", script.sha, "0", self.keys.prefix, *arguments)
         except exceptions.NoScriptError:
-            return await self.redis.eval(script.source, 0, self.keys.prefix, *arguments)
+            return await self._line.execute("EVAL", script.source, "0", self.keys.prefix, *arguments)
 
     async def close(self) -> None:
+        await self._line.close()
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
