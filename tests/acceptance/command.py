@@ -122,3 +122,38 @@ class Dev:
         assert self.process.stdout is not None
         self.process.stdout.close()
         return status
+
+
+class Gateway:
+    """`curb gateway` on a free port, with the servers that its folder or settings name."""
+
+    def __init__(self, curb: Curb, **settings: str) -> None:
+        self.process = subprocess.Popen(
+            (*CURB, "gateway", "--port", "0"),
+            cwd=curb.directory,
+            env=curb.environment({"CURB_METRICS_PORT": "0", **settings}),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stderr is not None
+        said = (line for line in self.process.stderr if "the front door is at" in line)
+        self.url = next(said, "").split()[5].rstrip(";")
+
+    def close(self) -> None:
+        """SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        assert self.process.wait(30) == -signal.SIGKILL
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def ended(self) -> str:
+        """Wait for its end; what it said last."""
+        assert self.process.stderr is not None
+        said = self.process.stderr.read()
+        assert self.process.wait(30) == 0
+        self.process.stderr.close()
+        return said

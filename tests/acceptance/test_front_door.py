@@ -1,45 +1,15 @@
 """The front door as a user has it: open beside `curb dev`, and for keys only as `curb gateway`."""
 
 import contextlib
-import signal
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.acceptance.command import CURB, Curb
+from tests.acceptance.command import Curb, Gateway
 
 ASKED = {"model": "balanced", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 30}
-
-
-class Gateway:
-    """`curb gateway` on the servers of the folder's `curb dev`, until it is stopped."""
-
-    def __init__(self, curb: Curb, **settings: str) -> None:
-        self.process = subprocess.Popen(
-            (*CURB, "gateway", "--port", "0"),
-            cwd=curb.directory,
-            env=curb.environment({"CURB_METRICS_PORT": "0", **settings}),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stderr is not None
-        said = (line for line in self.process.stderr if "the front door is at" in line)
-        self.url = next(said, "").split()[5].rstrip(";")
-
-    def close(self) -> None:
-        """SIGTERM."""
-        self.process.send_signal(signal.SIGTERM)
-
-    def ended(self) -> str:
-        """Wait for its end; what it said last."""
-        assert self.process.stderr is not None
-        said = self.process.stderr.read()
-        assert self.process.wait(30) == 0
-        self.process.stderr.close()
-        return said
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +112,7 @@ def test_a_gateway_that_is_killed_leaves_nothing_unbooked(curb: Curb) -> None:
 
     with contextlib.suppress(httpx.RemoteProtocolError):
         for _ in pieces(killed.url, token, body):
-            killed.process.kill()
-    assert killed.process.wait(30) == -signal.SIGKILL
-    assert killed.process.stderr is not None
-    killed.process.stderr.close()
+            killed.kill()
 
     # Its lease lapses, then its money is in doubt, and the provider's invoice says what it was.
     resolved(curb)

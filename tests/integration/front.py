@@ -16,9 +16,7 @@ from gateway.config import GatewayConfig
 from gateway.http.app import build_app
 from gateway.http.endpoint import Limits
 from gateway.keys import KeyRing, Principal
-from gateway.reconcile import resolve
 from gateway.tokens import TokenSecrets
-from gateway.usage import SimulatorInvoice
 from tests.integration.waiting import until
 from tests.integration.world import World, open_world
 from tests.simulated import SimulatedProvider
@@ -71,21 +69,11 @@ class Front:
     async def booked(self, *, adopted: int = 0) -> int:
         """The ledger in nano-dollars, once doubts are resolved: it equals the provider's invoice, and the
         counters equal it. adopted: so many requests went past curb."""
-        parts, simulator = self.world.parts, self.world.simulator
-        assert await parts.gateway.booker.drain(5)
-        await until(lambda: _closed(simulator))
-        report = await resolve(
-            parts.authority, parts.store, SimulatorInvoice(simulator.url), min_age_seconds=0, drain_seconds=5
-        )
-        assert report.ok, report.differences
-        assert report.adopted == adopted
-        assert report.ledger_nano_usd == report.invoice_nano_usd
-        return report.ledger_nano_usd
+        return await self.world.booked(adopted=adopted)
 
     async def held(self) -> int:
         """Everything that is held or in doubt, over all counters."""
-        budgets = await self.world.parts.authority.budgets()
-        return sum(budget.held_nano_usd + budget.in_doubt_nano_usd for budget in budgets)
+        return await self.world.held()
 
     async def until_held(self, agent: str) -> int:
         """Wait until something is held for this agent; how much."""
@@ -107,10 +95,6 @@ class Front:
         await self.world.ledger()
         rows: Sequence[dict[str, Any]] = await self.world.parts.store.attempts.of_call(call_key)
         return list(rows)
-
-
-async def _closed(simulator: SimulatedProvider) -> bool:
-    return all(row["state"] == "final" for row in simulator.invoice())
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,9 @@ from gateway.config import Deployment, GatewayConfig, Provider, Tier
 from gateway.drainer import Drainer
 from gateway.policy.money import NanoUsd
 from gateway.policy.scopes import Period
+from gateway.reconcile import resolve
+from gateway.usage import SimulatorInvoice
+from tests.integration.waiting import until
 from tests.simulated import SimulatedProvider
 from worker.wiring import Parts, Servers, open_parts
 
@@ -66,6 +69,31 @@ class World:
         assert await drainer.drain_all(within_seconds=10)
         totals = await self.parts.store.attempts.totals()
         return totals.ledger_nano_usd
+
+    async def booked(self, *, adopted: int = 0) -> int:
+        """The ledger in nano-dollars, once doubts are resolved: it equals the provider's invoice, and the
+        counters equal it. adopted: so many requests went past curb."""
+        assert await self.parts.gateway.booker.drain(5)
+        await until(self._invoiced)
+        report = await resolve(
+            self.parts.authority,
+            self.parts.store,
+            SimulatorInvoice(self.simulator.url),
+            min_age_seconds=0,
+            drain_seconds=5,
+        )
+        assert report.ok, report.differences
+        assert report.adopted == adopted
+        assert report.ledger_nano_usd == report.invoice_nano_usd
+        return report.ledger_nano_usd
+
+    async def held(self) -> int:
+        """Everything that is held or in doubt, over all counters."""
+        budgets = await self.parts.authority.budgets()
+        return sum(budget.held_nano_usd + budget.in_doubt_nano_usd for budget in budgets)
+
+    async def _invoiced(self) -> bool:
+        return all(row["state"] == "final" for row in self.simulator.invoice())
 
     def invoice(self) -> int:
         return sum(row["amount_nano_usd"] for row in self.simulator.invoice())
