@@ -232,7 +232,7 @@ class Settlement(_Value):
     unknown: counted at its bound; estimate is what had been received by then).
     basis says where the cost comes from: usage, error_answer, estimate, invoice, not_sent, or
     observed: told by an application that called the provider by itself; cache: nobody was asked, and it
-    saved what the answer cost when it was bought.
+    saved what the answer cost when it was bought; batch: usage of all requests of a batch together.
     """
 
     attempt_id: str
@@ -241,7 +241,7 @@ class Settlement(_Value):
     estimate_nano_usd: int = 0
     saved_nano_usd: int = 0
     basis: Literal[
-        "usage", "error_answer", "estimate", "invoice", "not_sent", "observed", "cache", "unknown"
+        "usage", "error_answer", "estimate", "invoice", "not_sent", "observed", "cache", "batch", "unknown"
     ] = "unknown"
     input_tokens: int = 0
     output_tokens: int = 0

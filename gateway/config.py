@@ -22,7 +22,8 @@ class Provider:
     usage_api: who tells what was used, at usage_url, to whoever has the key of usage_key_env or
     usage_key_file ('' or no key: nobody). usage_api_key_id: the provider's id of the key that curb calls
     with, to count that one alone. exclusive_key: nobody but curb uses what is counted. responses: whether it
-    has OpenAI's Responses API, too; who has not gets such requests as chat.
+    has OpenAI's Responses API, too; who has not gets such requests as chat. batches: whether it
+    has its family's batch API, at batch prices.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Provider:
     api_key_envs: tuple[str, ...] = ()
     api_key_files: tuple[str, ...] = ()
     responses: bool = False
+    batches: bool = False
 
     def speaks(self, family: FamilyName, api: Api) -> bool:
         """Whether a document for this API of this family can go there as it is."""
@@ -130,6 +132,20 @@ class CacheRules:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchRules:
+    """Batches of providers. poll_seconds: how often one is looked at. send_seconds: how long after its turn
+    came one may still be sent. most_requests: in one.
+    hold_seconds: how long its money is held for certain: the providers' 24 hours, and time to fetch what came
+    of it. keep_file_seconds: how long files are to be had."""
+
+    poll_seconds: float = 30.0
+    send_seconds: float = 30.0
+    most_requests: int = 10_000
+    hold_seconds: float = 26 * 3_600.0
+    keep_file_seconds: float = 30 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """Everything Gateway decides by, besides the budgets (which live in Postgres and Redis).
 
@@ -155,3 +171,4 @@ class GatewayConfig:
     outbox_max: int = 100_000
     queue_calls: int = 100
     doubt_settles_after_seconds: float = 86_400.0
+    batches: BatchRules = BatchRules()

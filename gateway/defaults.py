@@ -63,6 +63,7 @@ def default_providers() -> tuple[Provider, ...]:
             usage_api="anthropic",
             usage_url="https://api.anthropic.com",
             usage_key_env="ANTHROPIC_ADMIN_KEY",
+            batches=True,
         ),
         Provider(
             "openai",
@@ -73,6 +74,7 @@ def default_providers() -> tuple[Provider, ...]:
             usage_url="https://api.openai.com/v1",
             usage_key_env="OPENAI_ADMIN_KEY",
             responses=True,
+            batches=True,
         ),
         Provider(
             "google",

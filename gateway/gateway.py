@@ -43,7 +43,7 @@ from gateway.policy import routing
 from gateway.policy.budgets import affordable_tier
 from gateway.policy.money import NanoUsd
 from gateway.policy.periods import Calendar
-from gateway.policy.pricing import ceiling_price, upper_bound
+from gateway.policy.pricing import Price, ceiling_price, upper_bound
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.prices import PriceBook
 from gateway.providers.base import Families, Family, Hearing, Http, ProviderAnswer
@@ -88,7 +88,7 @@ class Gateway:
         self.store = store
         self._prices = prices
         self._families = families
-        self._http = http
+        self.http = http
         self.metrics = metrics
         self._process_id = process_id
         self._bounds = InputBounds()
@@ -142,12 +142,16 @@ class Gateway:
                 f"no answer within {call.total_timeout_seconds:g} s over all attempts", attempts=1
             )
         if isinstance(outcome, Refusal):
-            self.metrics.refused(call.caller.agent, outcome)
-            if outcome.kind is RefusalKind.RATE_LIMITED and not call.recheck:
-                self._violations.note(call.caller, outcome)
+            self.count_refusal(call, outcome)
         elif looked is not None and not outcome.replayed:
             self._booking(self.cache.keep(call, looked, outcome))  # after the caller has it
         return outcome
+
+    def count_refusal(self, call: Call, refusal: Refusal) -> None:
+        """Count a refusal that reaches its caller, and log one by a rate limit."""
+        self.metrics.refused(call.caller.agent, refusal)
+        if refusal.kind is RefusalKind.RATE_LIMITED and not call.recheck:
+            self._violations.note(call.caller, refusal)
 
     async def _from_cache(
         self, call: Call, request: Request, hit: CachedAnswer, used: int
@@ -230,7 +234,7 @@ class Gateway:
         done = await self.booker.drain(timeout_seconds) and not self._bookings
         for part in (self.booker, self._leases, self.watcher, self._violations):
             await part.close()
-        await self._http.aclose()
+        await self.http.aclose()
         return done
 
     async def replayed(self, stored: StoredAnswer) -> Completion:
@@ -317,6 +321,10 @@ class Gateway:
         if isinstance(request, WireRequest) and provider.speaks(request.family, request.api):
             return self._families(provider.family, request.api)
         return self._families(provider.family)
+
+    def price(self, deployment: Deployment, at: datetime) -> Price | None:
+        """What this deployment cost at a time."""
+        return self._prices.for_deployment(deployment, at)
 
     def ask(self, call: Call, option: Option, queued_ms: int, *, used: int, downgrade: bool) -> Ask:
         """What the authority is asked for: the row to open and the budgets to hold it in.

@@ -4,10 +4,12 @@ Every label is bounded: past `max_label_values` distinct values of one label the
 under `other`.
 """
 
+from typing import Protocol
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.attempt import Ended, Option
-from gateway.calls import Caller
+from gateway.calls import Caller, Settlement
 from gateway.policy.money import NANO_PER_USD
 from gateway.policy.refusals import Refusal
 
@@ -31,6 +33,19 @@ class BoundedLabel:
             return "other"
         self._known.add(value)
         return value
+
+
+class Buyer(Protocol):
+    """Whose money it is; a Caller is one, and what was opened for one."""
+
+    @property
+    def agent(self) -> str: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def team(self) -> str: ...
+    @property
+    def application(self) -> str: ...
 
 
 class Metrics:
@@ -102,13 +117,17 @@ class Metrics:
 
     def attempted(self, caller: Caller, option: Option, ended: Ended, seconds: float) -> None:
         """Count one attempt and what it bought."""
-        agent, model = self._agent(caller.agent), option.deployment.name
-        settlement = ended.settlement
+        model = option.deployment.name
+        trace = {"trace_id": caller.trace_id} if caller.trace_id else None
+        self._seconds.labels(self._agent(caller.agent), model).observe(seconds, exemplar=trace)
+        self.bought(caller, model, ended.settlement)
+
+    def bought(self, caller: Buyer, model: str, settlement: Settlement) -> None:
+        """Count how an attempt ended, and what for."""
+        agent = self._agent(caller.agent)
         status = {"success": "success", "killed": "killed"}.get(settlement.status, "error")
         for each in _STATUSES:  # all of them are there from the first on, so that an increase sees every one
             self._requests.labels(agent, model, each).inc(each == status)
-        trace = {"trace_id": caller.trace_id} if caller.trace_id else None
-        self._seconds.labels(agent, model).observe(seconds, exemplar=trace)
         if status == "error":
             self._errors.labels(model, settlement.error_type).inc()
         self._tokens.labels(agent, model, "input").inc(settlement.usage.prompt_tokens)

@@ -54,6 +54,7 @@ class ProviderSection(Section):
     usage_api_key_id: str = ""
     exclusive_key: bool = False
     responses: bool = False
+    batches: bool = False
 
 
 class DeploymentSection(Section):

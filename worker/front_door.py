@@ -24,6 +24,7 @@ from gateway.metrics import Metrics
 from gateway.tokens import prefix_of
 from worker.api.app import PATHS, build_api
 from worker.api.office import Office
+from worker.batches import batch_starter
 from worker.config import Config, gateway_config
 from worker.console.app import PATH as CONSOLE
 from worker.console.app import build_console
@@ -136,8 +137,9 @@ async def front_door(
     ring = await open_key_ring(parts.store, settings, parts.gateway.config.rate_limits)
     keys: KeyHolder = _OpenKeys(ring) if place.is_open else ring
     limits = Limits(upgrade_url=settings.upgrade_url)
-    models = build_app(parts.gateway, keys, agents=agents, limits=limits)
     known = beside or Beside()
+    batches = batch_starter(known.temporal)
+    models = build_app(parts.gateway, keys, agents=agents, limits=limits, batches=batches)
     office = Office(
         store=parts.store,
         authority=parts.authority,

@@ -12,6 +12,7 @@ from temporalio.service import RPCError, TLSConfig
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.batches import BatchActivities
 from activities.dependencies import Dependencies
 from activities.llm import LlmActivities
 from activities.runs import RunActivities
@@ -20,6 +21,7 @@ from activities.tools import ToolActivities
 from worker import supervision as watch
 from worker.stack.temporal import SEARCH_ATTRIBUTES
 from workflows.agent_run import AgentRun
+from workflows.batch import Batch
 from workflows.queues import GATEWAY, RUNS, SUPERVISION, TOOLS
 
 ROLES = ("runs", "gateway", "tools", "supervision")
@@ -74,7 +76,7 @@ def build_workers(
     grace = timedelta(seconds=graceful_seconds)
     makers: dict[str, Callable[[], Worker]] = {
         "runs": lambda: _runs(client, RunActivities(dependencies), workflows, activities, grace),
-        "gateway": lambda: _gateway(client, LlmActivities(dependencies), max_concurrent_calls, grace),
+        "gateway": lambda: _gateway(client, dependencies, max_concurrent_calls, grace),
         "tools": lambda: _tools(client, ToolActivities(dependencies), grace),
         "supervision": lambda: _supervision(client, watch.activities(dependencies, supervision), grace),
     }
@@ -91,7 +93,7 @@ def _runs(
     return Worker(
         client,
         task_queue=RUNS,
-        workflows=[AgentRun, *workflows],
+        workflows=[AgentRun, Batch, *workflows],
         activities=[
             runs.open_run,
             runs.open_child,
@@ -108,11 +110,20 @@ def _runs(
     )
 
 
-def _gateway(client: Client, llm: LlmActivities, max_concurrent_calls: int, grace: timedelta) -> Worker:
+def _gateway(
+    client: Client, dependencies: Dependencies, max_concurrent_calls: int, grace: timedelta
+) -> Worker:
+    llm, batches = LlmActivities(dependencies), BatchActivities(dependencies)
     return Worker(
         client,
         task_queue=GATEWAY,
-        activities=[llm.call_model],
+        activities=[
+            llm.call_model,
+            batches.submit_batch,
+            batches.follow_batch,
+            batches.settle_batch,
+            batches.cancel_batch,
+        ],
         max_concurrent_activities=max_concurrent_calls,
         max_heartbeat_throttle_interval=_HEARTBEATS,
         default_heartbeat_throttle_interval=_HEARTBEATS,

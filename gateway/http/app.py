@@ -10,13 +10,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gateway.agents import Agent
+from gateway.batches.opening import BatchDesk, BatchStarter
 from gateway.config import FamilyName
 from gateway.errors import StoreUnavailable
 from gateway.gateway import Gateway
 from gateway.http import problems
+from gateway.http.batches import batch_routes
 from gateway.http.counted import Counted
 from gateway.http.endpoint import CountEndpoint, Door, KeyHolder, Limits, ModelEndpoint, headers_of
 from gateway.http.fields import BadRequest
+from gateway.http.files import file_routes
+from gateway.http.message_batches import message_batch_routes
 from gateway.http.models import Models
 from gateway.http.wires import ANTHROPIC, EMBEDDINGS, OPENAI, RESPONSES
 from gateway.keys import Unauthorized
@@ -33,13 +37,19 @@ def build_app(
     *,
     agents: Mapping[str, Agent] | None = None,
     limits: Limits | None = None,
+    batches: BatchStarter | None = None,
 ) -> ASGIApp:
-    """Build the application. keys: says who calls, see gateway.keys.KeyRing."""
-    door = Door(gateway, keys, Models(gateway.config), agents or {}, limits or Limits())
+    """Build the application. keys: says who calls, see gateway.keys.KeyRing. batches: has one followed to its
+    end; None where nobody does, and none are taken on."""
+    desk = BatchDesk(gateway, batches) if batches is not None else None
+    door = Door(gateway, keys, Models(gateway.config), agents or {}, limits or Limits(), desk)
     lists = _Lists(door)
     app = Starlette(
         routes=[
             *(Route(w.path, ModelEndpoint(door, w), methods=["POST"]) for w in _WIRES),
+            *file_routes(door),
+            *batch_routes(door),
+            *message_batch_routes(door),
             Route(_COUNT_TOKENS, CountEndpoint(door, ANTHROPIC), methods=["POST"]),
             Route(_MODELS, lists.everything),
             Route(f"{_MODELS}/{{name:path}}", lists.one),

@@ -17,6 +17,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from gateway.agents import Agent
+from gateway.batches.opening import BatchDesk
 from gateway.cache_keys import may_be_cached
 from gateway.calls import Call, Caller, Outcome
 from gateway.config import CacheUse
@@ -59,13 +60,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What every endpoint works with. agents: those of curb.yaml, whose defaults hold for who names them."""
+    """What every endpoint works with. agents: those of curb.yaml, whose defaults hold for who names them.
+    batches: None where nobody follows any."""
 
     gateway: Gateway
     keys: KeyHolder
     models: Models
     agents: Mapping[str, Agent] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    batches: BatchDesk | None = None
 
     async def principal(self, headers: Mapping[str, str], scope: Scope) -> Principal:
         """Who calls, by `Authorization: Bearer` or `x-api-key`. Raises Unauthorized, StoreUnavailable."""
@@ -111,9 +114,9 @@ class ModelEndpoint:
     async def _answer(self, scope: Scope, receive: Receive, reply: Reply) -> None:
         came = await self._came(scope, receive)
         headers, principal = headers_of(scope), came.principal
-        idempotency_key = _idempotency_key(headers, principal)
+        idempotency_key = idempotency_key_of(headers, principal)
         use = cache_use(headers, self._door.agents.get(came.caller.agent))
-        call = self._call(came, idempotency_key, _digest(scope, came.body), reply, use)
+        call = self._call(came, idempotency_key, digest_of(str(scope["path"]), came.body), reply, use)
         outcome = await self._completed(call, receive)
         if isinstance(outcome, Refusal):
             await reply.fail(problems.of_refusal(outcome, _now_ms(), self._door.limits.upgrade_url))
@@ -252,7 +255,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _idempotency_key(headers: Mapping[str, str], principal: Principal) -> str:
+def idempotency_key_of(headers: Mapping[str, str], principal: Principal) -> str:
     """What the client calls this request, so that asking again is free; '' when it does not say.
 
     No '#': it ends a call key and begins the number of an attempt.
@@ -268,9 +271,9 @@ def _idempotency_key(headers: Mapping[str, str], principal: Principal) -> str:
     return key
 
 
-def _digest(scope: Scope, body: bytes) -> str:
+def digest_of(path: str, body: bytes) -> str:
     """A fingerprint of what was asked."""
-    return hashlib.blake2b(scope["path"].encode() + b"\0" + body, digest_size=20).hexdigest()
+    return hashlib.blake2b(path.encode() + b"\0" + body, digest_size=20).hexdigest()
 
 
 def _too_large(most: int) -> BadRequest:

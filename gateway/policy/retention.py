@@ -46,6 +46,7 @@ CLASSES: tuple[DataClass, ...] = (
     ),
     DataClass("violations", "refusals by rate limits, with their addresses", 90),
     DataClass("traces", "what could not be told to whoever keeps traces", 90),
+    DataClass("files", "files of batches, with their prompts and answers; batches that have ended", 30),
     DataClass("scheduled_work", "which scheduled work was done when", 90, 2, "work must not be done twice"),
 )
 BY_NAME: Mapping[str, DataClass] = {each.name: each for each in CLASSES}

@@ -28,7 +28,7 @@ from gateway.providers.sse import SseEvent
 from gateway.providers.usage import anthropic_usage
 from gateway.providers.wire_json import dumps, loads
 
-_VERSION = "2023-06-01"
+VERSION = "2023-06-01"
 _CACHED = {"type": "ephemeral"}
 _FINISH = {
     "end_turn": "stop",
@@ -92,7 +92,7 @@ class AnthropicMessages:
     ) -> ProviderAnswer:
         progress = progress if progress is not None else Progress()
         hearing = hearing if hearing is not None else Hearing()
-        version = {} if "anthropic-version" in (hearing.headers or {}) else {"anthropic-version": _VERSION}
+        version = {} if "anthropic-version" in (hearing.headers or {}) else {"anthropic-version": VERSION}
         started = time.monotonic()
 
         async def send(key: str) -> ProviderAnswer:
@@ -118,7 +118,7 @@ async def count_tokens(
 ) -> bytes:
     """Have the provider count a request's tokens; its answer as it came. Raises ProviderError."""
     body = dumps({**request.document, "model": deployment.model})
-    version = {} if "anthropic-version" in request.headers else {"anthropic-version": _VERSION}
+    version = {} if "anthropic-version" in request.headers else {"anthropic-version": VERSION}
     progress = Progress()
 
     async def send(key: str) -> bytes:

@@ -96,17 +96,27 @@ async def asked(
     headers: Mapping[str, str],
     *,
     timeout_seconds: float,
+    method: str = "POST",
+    most_bytes: int = _MAX_JSON_BYTES,
+    before_send: Callable[[], None] = lambda: None,
 ) -> bytes:
-    """Ask a question that buys nothing; the answer's body. Raises ProviderError."""
+    """Ask for what comes in one piece; the answer's body. Raises ProviderError, also for one that is larger
+    than most_bytes, and what before_send raises."""
     progress = Progress()
     try:
         async with (
             asyncio.timeout(timeout_seconds),
-            http.post(provider, path, body, headers, progress=progress, before_send=lambda: None) as response,
+            http.post(
+                provider, path, body, headers, progress=progress, before_send=before_send, method=method
+            ) as response,
         ):
-            said = await _body(response, _MAX_JSON_BYTES)
+            said = await _body(response, most_bytes + 1)
             if not 200 <= response.status < 300:
                 raise from_answer(provider.name, response.status, response.headers, said)
+            if len(said) > most_bytes:
+                raise ProviderError(
+                    ErrorKind.BAD_RESPONSE, f"{provider.name} sent more than {most_bytes} bytes", sent=True
+                )
             return said
     except TRANSPORT_ERRORS as error:
         raise translate(error, provider.name, progress) from error

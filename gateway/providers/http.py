@@ -86,8 +86,10 @@ class Http:
         *,
         progress: Progress,
         before_send: Callable[[], None],
+        method: str = "POST",
     ) -> AsyncIterator[Response]:
-        """Send a JSON body; yields the response once its headers are here, its body still coming.
+        """Send a body, of JSON where the headers say nothing else; yields the response once its headers are
+        here, its body still coming.
 
         Leaving the block early closes the connection at once. Raises what before_send raises (the
         request was then not sent), and aiohttp errors, see `translate`.
@@ -99,7 +101,8 @@ class Http:
 
         token = _guard.set(guard)
         try:
-            response = await self._open_session().post(
+            response = await self._open_session().request(
+                method,
                 provider.base_url.rstrip("/") + path,
                 data=body,
                 headers={

@@ -21,7 +21,9 @@ class Ask:
     attempts of this call the caller knows of already (0: ask the authority alone).
     downgrade_at_ratio: refuse with PRESSURE once the agent's day is used this far; None: never.
     daily_switch: whether the agent is switched off for the rest of the day at 100 %. rates, in_flight:
-    how often, and how much at once. circuit: whether the deployment's breaker is looked at.
+    how often, and how much at once. circuit: whether the deployment's breaker is looked at. hold_seconds:
+    of work that its provider does in its own time: so long nobody renews the lease, and it is no call in
+    flight; None: the configured lease.
     """
 
     opened: Opened
@@ -31,6 +33,7 @@ class Ask:
     rates: tuple[RateLine, ...] = ()
     in_flight: tuple[InFlightLine, ...] = ()
     circuit: bool = True
+    hold_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "violations": ("retire_rate_limit_violations",),
         "scheduled_work": ("retire_scheduled_work",),
         "traces": ("retire_traces",),
+        "files": ("retire_files", "retire_batches"),
         "http_answers": ("expire_http_answers", "expire_cached"),
         "housekeeping": ("retire_epochs", "retire_claims", "retire_processes"),
     }

@@ -5,6 +5,7 @@ from gateway.store.anomalies import Anomalies
 from gateway.store.answers import Answers
 from gateway.store.attempts import Attempts
 from gateway.store.backups import Backups
+from gateway.store.batches import Batches
 from gateway.store.budgets import Budgets
 from gateway.store.cached import CachedAnswers
 from gateway.store.conversations import Conversations
@@ -13,6 +14,7 @@ from gateway.store.days import Days
 from gateway.store.epochs import Epochs
 from gateway.store.events import Events
 from gateway.store.figures import Figures
+from gateway.store.files import Files
 from gateway.store.health import ProviderHealth
 from gateway.store.keys import Keys
 from gateway.store.ledger import Ledger
@@ -55,6 +57,8 @@ class Store:
         self.reports = Reports(database)
         self.traces = Traces(database)
         self.backups = Backups(database)
+        self.batches = Batches(database)
+        self.files = Files(database)
 
     @classmethod
     async def connect(cls, url: str, *, pool_size: int = 10, wait_seconds: float = 5.0) -> "Store":

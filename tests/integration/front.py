@@ -12,6 +12,7 @@ import openai
 import redis.asyncio as redis
 
 from gateway.agents import Agent
+from gateway.batches.opening import BatchStarter
 from gateway.config import GatewayConfig
 from gateway.http.app import build_app
 from gateway.http.endpoint import Limits
@@ -106,17 +107,19 @@ async def open_front(
     agents: Sequence[Agent] = (),
     limits: Limits | None = None,
     keyring: TokenSecrets | None = None,
+    batches: BatchStarter | None = None,
 ) -> AsyncIterator[Front]:
     """Empty Redis, then a world and its front door, until the block ends.
 
-    keyring: real keys, under these secrets; without it everybody is ANYBODY.
+    keyring: real keys, under these secrets; without it everybody is ANYBODY. batches: has them followed.
     """
     async with redis.from_url(servers.redis_url) as client:
         await client.flushdb()
     async with open_world(config, servers, simulator) as world:
         keys = OneKey(ANYBODY)
         ring = KeyRing(world.parts.store.keys, keyring) if keyring is not None else None
-        app = build_app(world.parts.gateway, ring or keys, agents={a.name: a for a in agents}, limits=limits)
+        known = {agent.name: agent for agent in agents}
+        app = build_app(world.parts.gateway, ring or keys, agents=known, limits=limits, batches=batches)
         async with (
             listening(app, "127.0.0.1", 0, grace_seconds=2) as url,
             openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="curb", max_retries=0) as chat,

@@ -25,8 +25,8 @@ def config(
     models = {model for _, names in tiers for model in names}
     return GatewayConfig(
         providers={
-            "openai": Provider("openai", "openai", f"{simulator_url}/v1", responses=True),
-            "anthropic": Provider("anthropic", "anthropic", simulator_url),
+            "openai": Provider("openai", "openai", f"{simulator_url}/v1", responses=True, batches=True),
+            "anthropic": Provider("anthropic", "anthropic", simulator_url, batches=True),
         },
         deployments={f"{_provider(model)}/{model}": _deployment(model) for model in models},
         tiers=tuple(

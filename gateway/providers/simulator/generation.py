@@ -4,11 +4,11 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from gateway.providers.simulator.asked import Asked, count
 from gateway.providers.simulator.behaviours import HALF, Behaviour
-from gateway.providers.simulator.invoice import Invoice, Row
+from gateway.providers.simulator.invoice import Row
 from gateway.providers.simulator.scripts import Plan, arguments_json, plan
 from gateway.providers.simulator.texts import TOKEN_CHARACTERS, babble
 from gateway.providers.simulator.traces import Trace
@@ -64,6 +64,12 @@ class Manner:
         return min((stop for stop in stops if stop is not None), default=None)
 
 
+class Meter(Protocol):
+    """Counts what is produced; the invoice is one."""
+
+    def produced(self, row: Row, output: int, reasoning: int) -> None: ...
+
+
 class Generation:
     """One request being answered; `finish` is a choice's reason to end: stop, length or tool_calls."""
 
@@ -73,10 +79,10 @@ class Generation:
         self.manner = manner
         self._truncated: set[int] = set()
 
-    async def pieces(self, invoice: Invoice, row: Row) -> AsyncIterator[Piece]:
+    async def pieces(self, meter: Meter, row: Row) -> AsyncIterator[Piece]:
         """Produce the answer at its pace, up to max_tokens and the manner's stop.
 
-        Each piece is on the invoice before it is yielded. Hangs for ever where the manner says so.
+        Each piece is on the meter before it is yielded. Hangs for ever where the manner says so.
         """
         await _pause(self.manner.first_token_ms)
         left = self.manner.stop_at
@@ -85,7 +91,7 @@ class Generation:
                 piece = _shortened(piece, left)
             await _pause(piece.tokens * self.manner.token_ms)
             if piece.tokens:
-                invoice.produced(row, piece.tokens, piece.tokens if piece.segment.kind == "reasoning" else 0)
+                meter.produced(row, piece.tokens, piece.tokens if piece.segment.kind == "reasoning" else 0)
                 yield piece
             left = left - piece.tokens if left is not None else None
             if left == 0:

@@ -36,6 +36,7 @@ class Row:
     tokens: Tokens = field(default_factory=Tokens)
     done_ms: int | None = None
     amount_nano_usd: int | None = None  # set when final
+    charged_nano_usd: int | None = None  # of a batch: the sum of its requests so far
 
     @property
     def final(self) -> bool:
@@ -142,6 +143,8 @@ class Invoice:
 
 
 def _amount(row: Row) -> int:
+    if row.charged_nano_usd is not None:
+        return row.charged_nano_usd
     model: Model | None = find(row.price_model)
     if model is None:
         raise ValueError(f"no price for {row.price_model}")

@@ -89,8 +89,8 @@ def names() -> tuple[str, ...]:
     return tuple(_TABLE)
 
 
-def amount_nano_usd(model: Model, tokens: Tokens, at_ms: int) -> int:
-    """What these tokens cost, in nano-dollars, at Unix milliseconds; rounded once, half up."""
+def amount_nano_usd(model: Model, tokens: Tokens, at_ms: int, *, batch: bool = False) -> int:
+    """What these tokens cost, in nano-dollars, at Unix milliseconds; rounded once, half up. batch: half."""
     rates = _applicable(model, tokens.input + tokens.cache_read + tokens.cache_write, at_ms)
     exact = (
         tokens.input * _per_token(rates.input)
@@ -98,6 +98,7 @@ def amount_nano_usd(model: Model, tokens: Tokens, at_ms: int) -> int:
         + tokens.cache_read * _per_token(rates.cache_read)
         + tokens.cache_write * _per_token(rates.cache_write)
     )
+    exact = exact / 2 if batch else exact
     return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
 
 

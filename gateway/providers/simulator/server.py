@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,12 +14,13 @@ from aiohttp import web
 
 from gateway.providers.simulator import embeddings, prices, wire_anthropic, wire_openai
 from gateway.providers.simulator.asked import Asked, InvalidRequest, Json, read_anthropic, read_openai
+from gateway.providers.simulator.batches import Batches, Line
 from gateway.providers.simulator.behaviours import HTTP_ERRORS, Behaviour, Part, UnknownBehaviour, parse
 from gateway.providers.simulator.cache import PromptCache
 from gateway.providers.simulator.generation import Generation, Piece, prepare
 from gateway.providers.simulator.invoice import Invoice, Row
 from gateway.providers.simulator.outages import Outages
-from gateway.providers.simulator.prices import Model
+from gateway.providers.simulator.prices import Model, Tokens
 from gateway.providers.simulator.traces import Trace
 from gateway.providers.simulator.wire_anthropic import AnthropicWire
 from gateway.providers.simulator.wire_openai import OpenAIWire
@@ -72,6 +74,14 @@ EMBEDDINGS = replace(OPENAI, read=embeddings.read_embeddings)
 COUNTING = replace(ANTHROPIC, read=lambda body: read_anthropic({"max_tokens": 1, **body}))
 
 
+_DIALECTS = {
+    "/v1/chat/completions": OPENAI,
+    "/v1/responses": RESPONSES,
+    "/v1/embeddings": EMBEDDINGS,
+    "/v1/messages": ANTHROPIC,
+}
+
+
 class Refused(Exception):
     """An HTTP error answer: nothing is generated and nothing is billed."""
 
@@ -104,6 +114,7 @@ class Simulator:
         app.router.add_get("/invoice", self._show_invoice)
         app.router.add_get("/health", self._health)
         app.router.add_routes(self._outages.routes())
+        app.router.add_routes(Batches(self._invoice, self._line, _price_model).routes())
         return app
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
@@ -172,6 +183,27 @@ class Simulator:
             return await send(request, generation, row, dialect.writer(generation, row), headers)
         finally:
             self._invoice.finish(row)
+
+    async def _line(self, path: str, raw: bytes) -> Line:
+        """One request of a batch: on no invoice of its own, from no prompt cache, without a stream."""
+        dialect = _DIALECTS[path]
+        try:
+            asked, behaviour, model = self._checked(raw, dialect)
+            for part in behaviour.manners:
+                if part.name in HTTP_ERRORS:
+                    raise _refusal(part, asked, dialect)
+        except Refused as refused:
+            return Line(refused.status, dialect.error_body(refused.status, refused.code, str(refused)))
+        identity, now_ms = f"req_{uuid.uuid4().hex}", time.time_ns() // 1_000_000
+        row = Row(-1, identity, "", asked.model, behaviour.base, now_ms, Tokens(asked.prompt_tokens))
+        generation = prepare(asked, behaviour, frozenset(), self._trace, self._token_ms)
+        if dialect is EMBEDDINGS:
+            usage = generation.manner.usage != "none"
+            body = embeddings.answer(asked, row.price_model, usage=usage)
+        else:
+            pieces = [piece async for piece in generation.pieces(_Tally(), row)]
+            body = dialect.writer(generation, row).whole(pieces, refused=False)
+        return Line(200, body, row.tokens, prices.amount_nano_usd(model, row.tokens, now_ms, batch=True))
 
     def _checked(self, raw: bytes, dialect: Dialect) -> tuple[Asked, Behaviour, Model]:
         try:
@@ -296,6 +328,14 @@ class Simulator:
         return web.json_response(wire.whole(pieces, refused=manner.refuse_at is not None), headers=headers)
 
 
+class _Tally:
+    """Counts on the row alone."""
+
+    def produced(self, row: Row, output: int, reasoning: int) -> None:
+        row.tokens.output += output
+        row.tokens.reasoning += reasoning
+
+
 async def serve(simulator: Simulator, host: str, port: int) -> tuple[web.AppRunner, int]:
     """Start serving; returns the runner (clean it up to stop) and the port."""
     runner = web.AppRunner(
@@ -317,6 +357,14 @@ async def run_until(stopped: asyncio.Event, runner: web.AppRunner) -> None:
         await stopped.wait()
     finally:
         await runner.cleanup()
+
+
+def _price_model(raw: bytes) -> str:
+    """The model of a request of a batch, without its manners; '' where that is none."""
+    try:
+        return parse(str(json.loads(raw)["model"])).base
+    except (ValueError, LookupError, TypeError, UnknownBehaviour):
+        return ""
 
 
 def _unavailable(dialect: Dialect) -> web.Response:

@@ -11,7 +11,8 @@
 --         pressure_ppm (0: no rule); daily_switch 0|1; windows [[id, start_ms, end_ms], ...];
 --         lines [[scope, period, [window numbers from 1], default limit or -1, hard 0 | soft 1 | alert only 2], ...]
 --         and, where there are any: rates and lanes, as parts/rates.lua says; busy (a key whose calls in
---         flight are counted); circuit 1 (whether the deployment's breaker is looked at)
+--         flight are counted); circuit 1 (whether the deployment's breaker is looked at); aside 1 (it is no
+--         call in flight: its provider works in its own time)
 -- ARGV[3] body of the `reserved` event (JSON)
 --
 -- Keys: epoch, seq, closed, outbox, pending, limits, switches, paused, counters, call:{call},
@@ -282,7 +283,7 @@ local function hold(lines, over, used)
     'deployment', ask.deployment, 'provider', ask.provider, 'seq', seq, 'at_ms', int(now), 'alerts', alerts,
     'left', left)
   if ask.busy then redis.call('HSET', reservation_key(attempt_id), 'busy', ask.busy) end
-  list_pending(attempt_id, ask.agent, ask.busy or '', now + ask.lease_ms + ask.grace_ms)
+  list_pending(attempt_id, ask.aside and '' or ask.agent, ask.busy or '', now + ask.lease_ms + ask.grace_ms)
   redis.call('HSET', call_key(ask.call), 'number', number, 'live', attempt_id, 'nonce', ask.nonce)
   if due then count_rates() end
   redis.call('PEXPIRE', call_key(ask.call), int(CLOSED_KEEPS_MS))

@@ -29,9 +29,10 @@ local function list_live(at, attempt_id, deadline)
   redis.call('PEXPIRE', at, int(LISTED_KEEPS_MS))
 end
 
+-- agent, busy: among whose calls in flight it is counted; '' for nobody's.
 local function list_pending(attempt_id, agent, busy, deadline)
   redis.call('ZADD', key('pending'), int(deadline), attempt_id)
-  list_live(live_key(agent), attempt_id, deadline)
+  if agent ~= '' then list_live(live_key(agent), attempt_id, deadline) end
   if busy ~= '' then list_live(busy_key(busy), attempt_id, deadline) end
 end
 

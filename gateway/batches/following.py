@@ -1,0 +1,317 @@
+"""Following a batch: handed in once, looked at until it has ended, settled from its results.
+
+Handing in is the dangerous step: its answer may be lost. The row says `sending` before a byte leaves; who
+finds it so later looks for the batch at the provider before he sends again, and where the provider cannot be
+asked, nobody sends again: its money is in doubt.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from gateway.batches.opening import api_of
+from gateway.calls import Settlement
+from gateway.config import Deployment, Provider
+from gateway.errors import ConfigurationError, CurbError
+from gateway.events import Event, Opened
+from gateway.gateway import Gateway
+from gateway.policy.pricing import cost
+from gateway.policy.usage import Usage
+from gateway.providers.batches import BatchApi, Results, Sending, Told
+from gateway.providers.errors import ErrorKind, ProviderError
+from gateway.settling import Settler
+from gateway.state.watcher import BUDGET_SWITCH
+from gateway.state.wire import kill_switches
+from gateway.store.batches import Batch
+
+log = structlog.get_logger(__name__)
+
+_OPENING_SECONDS = 60.0
+_ANSWER_SECONDS = 90.0  # the longest that a request which was sent in time may still be on its way
+_CANCELLING = frozenset({"cancelling", "canceling"})
+
+
+class NotYet(CurbError):
+    """The next step cannot be done now; try it again."""
+
+
+@dataclass
+class _Bought:
+    """What a batch came to. unknown: answers without a usage that can be read."""
+
+    usage: Usage = field(default_factory=Usage)
+    cost_nano_usd: int = 0
+    answered: int = 0
+    unknown: int = 0
+
+
+class Follower:
+    """The steps of a batch's life; each may be done again, by any process."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._store = gateway.store
+        self._rules = gateway.config.batches
+
+    async def submit(self, batch_id: str) -> bool:
+        """Hand the batch in, once. False: there is nothing to follow.
+
+        Raises NotYet, ProviderError (then, too, try again), StateUnavailable, StoreUnavailable.
+        """
+        batch = await self._store.batches.get(batch_id)
+        if batch.state == "opening":
+            return await self._still_opening(batch)
+        if batch.state == "held" and batch.cancel_asked:
+            return await self._never_sent(batch)
+        if batch.state == "held" and await self._store.batches.move(batch_id, "held", "sending"):
+            return await self._send(batch)
+        if batch.state == "held":
+            raise NotYet("somebody else hands it in")
+        if batch.state == "sending":
+            return await self._look_for(batch)
+        return batch.state == "sent"
+
+    async def _still_opening(self, batch: Batch) -> bool:
+        """Whoever takes it on is at it, or gone: then what he may have held is given back."""
+        if batch.asked_at - batch.created_at < timedelta(seconds=_OPENING_SECONDS):
+            raise NotYet("it is being taken on")
+        if not await self._store.batches.move(batch.id, "opening", "failed", error="taking it on failed"):
+            raise NotYet("it was just taken on")
+        await self._close(batch, _unsent(batch, "taking it on failed"))
+        return False
+
+    async def _never_sent(self, batch: Batch) -> bool:
+        why = "cancelled before it was handed in"
+        if not await self._store.batches.move(batch.id, "held", "failed", error=why):
+            raise NotYet("somebody else hands it in")
+        await self._close(batch, _unsent(batch, why, "cancelled"))
+        return False
+
+    async def _send(self, batch: Batch) -> bool:
+        provider, _ = self._place(batch)
+        upload = await self._store.batches.upload(batch.id)
+        headers = batch.metadata if batch.family == "anthropic" else {}
+        sending = Sending(batch.endpoint, upload, batch.id, batch.attempt_id, headers)
+        try:
+            told = await api_of(batch.family).create(
+                self._gateway.http, provider, sending, before_send=_within(self._rules.send_seconds)
+            )
+        except ProviderError as error:
+            if error.sent and not error.complete:
+                raise  # the row says `sending`: it is looked for
+            await self._not_taken(batch, error)
+            return False
+        return await self._sent(batch, told)
+
+    async def _not_taken(self, batch: Batch, error: ProviderError) -> None:
+        """Nothing was bought. Raises NotYet where trying again may help."""
+        if error.retryable:
+            await self._store.batches.move(batch.id, "sending", "held")
+            raise NotYet(error.summary) from error
+        await self._store.batches.move(batch.id, "sending", "failed", error=error.summary)
+        await self._close(batch, _unsent(batch, error.summary, error.kind.value))
+
+    async def _sent(self, batch: Batch, told: Told) -> bool:
+        await self._store.batches.move(batch.id, "sending", "sent", provider_batch_id=told.id)
+        await self._store.batches.note(batch.id, told.document)
+        log.info("batch handed in", batch=batch.id, provider=batch.provider, requests=batch.requests)
+        return True
+
+    async def _look_for(self, batch: Batch) -> bool:
+        """Somebody began to hand it in and never said how that ended."""
+        began = batch.sending_at or batch.created_at
+        if batch.asked_at - began < timedelta(seconds=self._rules.send_seconds + self._answer_seconds):
+            raise NotYet("it may still be on its way")
+        provider, _ = self._place(batch)
+        api = api_of(batch.family)
+        if not api.findable:
+            return await self._lost(batch)
+        told = await api.find(self._gateway.http, provider, batch.id)
+        if told is not None:
+            return await self._sent(batch, told)
+        await self._store.batches.move(batch.id, "sending", "held")
+        raise NotYet("the provider has no such batch: it is handed in again")
+
+    @property
+    def _answer_seconds(self) -> float:
+        return min(_ANSWER_SECONDS, self._rules.send_seconds * 3)
+
+    async def _lost(self, batch: Batch) -> bool:
+        """Sent or not, this provider cannot say: what it may cost stays counted until its usage tells."""
+        why = "handing it in was cut off, and the provider cannot say whether it came"
+        doubt = _settlement(
+            batch,
+            state="in_doubt",
+            status="error",
+            error_type="lost",
+            error_message=why,
+            estimate_nano_usd=batch.asked_nano_usd,
+        )
+        await self._close(batch, doubt)
+        await self._store.batches.move(batch.id, "sending", "lost", error=why)
+        return False
+
+    async def look(self, batch_id: str) -> bool:
+        """Keep what the provider says, and have the batch cancelled where it is to be; whether it ended."""
+        batch = await self._store.batches.get(batch_id)
+        if batch.state != "sent":
+            return True
+        provider, _ = self._place(batch)
+        api = api_of(batch.family)
+        told = await api.look(self._gateway.http, provider, batch.provider_batch_id)
+        wanted = await self._store.batches.note(batch_id, told.document) or await self._is_cut(batch)
+        status = told.document.get("status") or told.document.get("processing_status")
+        if wanted and not told.ended and status not in _CANCELLING:
+            await api.cancel(self._gateway.http, provider, batch.provider_batch_id)
+            log.info("batch cancelled", batch=batch_id)
+        return told.ended
+
+    async def _is_cut(self, batch: Batch) -> bool:
+        """Whether a switch or a kill signal stops it. Raises StateUnavailable."""
+        opened = Opened(**batch.opened)
+        names = [name for name, _ in kill_switches(opened)]
+        runs = [opened.run_id] if opened.run_id else []
+        switches, cut = await self._gateway.authority.watch_values(names, runs)
+        return bool(cut) or any(not value.startswith(BUDGET_SWITCH) for value in switches.values())
+
+    async def settle(self, batch_id: str) -> None:
+        """Fetch what came of an ended batch, keep it for its client, and book what it cost."""
+        batch = await self._store.batches.get(batch_id)
+        if batch.state != "sent":
+            return
+        provider, deployment = self._place(batch)
+        api = api_of(batch.family)
+        told = await api.look(self._gateway.http, provider, batch.provider_batch_id)
+        if not told.ended:
+            raise NotYet("it has not ended")
+        results = Results()
+        if not told.rejected:
+            results = await api.results(self._gateway.http, provider, told)
+        bought = self._bought(batch, deployment, api, results)
+        output, errors = [
+            await self._kept(batch, name, content)
+            for name, content in (("output", results.output), ("errors", results.errors))
+        ]
+        settlement = _settled(batch, told, bought)
+        await self._close(batch, settlement)
+        ended = await self._store.batches.end(
+            batch_id,
+            cost_nano_usd=bought.cost_nano_usd,
+            told=told.document,
+            output_file_id=output,
+            error_file_id=errors,
+        )
+        if ended:
+            self._gateway.metrics.bought(Opened(**batch.opened), batch.deployment, settlement)
+            log.info("batch settled", batch=batch_id, cost_nano_usd=bought.cost_nano_usd)
+
+    def _bought(self, batch: Batch, deployment: Deployment, api: BatchApi, results: Results) -> _Bought:
+        price = self._gateway.price(deployment, batch.created_at)
+        if price is None:
+            raise ConfigurationError(f"{batch.deployment}: no price is known any more: batch {batch.id}")
+        bought = _Bought()
+        try:
+            for each in api.answered(results):
+                bought.answered += 1
+                if each.usage is None:
+                    bought.unknown += 1
+                    continue
+                bought.usage = _sum(bought.usage, each.usage)
+                bought.cost_nano_usd += cost(price, each.usage, batch=True)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            what = f"{batch.provider} sent results that make no sense: {type(error).__name__}"
+            raise ProviderError(ErrorKind.BAD_RESPONSE, what, sent=True) from error
+        return bought
+
+    async def _kept(self, batch: Batch, name: str, content: bytes) -> str:
+        """Keep a file of results; its id, '' where there is nothing in it."""
+        if not content:
+            return ""
+        file = await self._store.files.keep(
+            f"file-{batch.id}-{name}", batch.key_id, "batch_output", f"{batch.id}_{name}.jsonl", content
+        )
+        return file.id
+
+    async def _close(self, batch: Batch, settlement: Settlement) -> None:
+        """Book how it ended, whoever held it, and whatever was booked of it meanwhile."""
+        authority = self._gateway.authority
+        result = await authority.close_attempt(settlement, owner=batch.process_id)
+        if result == "unknown":
+            body = settlement.model_dump(mode="json")
+            event = Event(settlement.state, body, at_ms=time.time_ns() // 1_000_000, day=batch.day)
+            await self._store.ledger.apply_events([event])
+        elif result == "already" and settlement.state == "settled":
+            known = await self._store.attempts.booked([batch.attempt_id])
+            booked = known.get(batch.attempt_id)
+            if booked is not None and booked.state == "settled":
+                await Settler(authority, self._store).adjust(booked, settlement.cost_nano_usd)
+
+    def _place(self, batch: Batch) -> tuple[Provider, Deployment]:
+        """Where it is. Raises ConfigurationError for what is no longer configured."""
+        config = self._gateway.config
+        try:
+            return config.providers[batch.provider], config.deployments[batch.deployment]
+        except KeyError as error:
+            raise ConfigurationError(
+                f"batch {batch.id} is at {batch.deployment}, which is no longer configured: put {error} back"
+            ) from None
+
+
+def _within(seconds: float) -> Callable[[], None]:
+    """What is called right before the request that buys: it may not leave later than this."""
+    end = time.monotonic() + seconds
+
+    def check() -> None:
+        if time.monotonic() > end:
+            raise ProviderError(ErrorKind.CONNECT, "its time to be sent was over", sent=False)
+
+    return check
+
+
+def _unsent(batch: Batch, why: str, error_type: str = "not_sent") -> Settlement:
+    return _settlement(
+        batch, state="settled", status="error", basis="not_sent", error_type=error_type, error_message=why
+    )
+
+
+def _settled(batch: Batch, told: Told, bought: _Bought) -> Settlement:
+    counts = {"requests": batch.requests, "answered": bought.answered, "unknown": bought.unknown}
+    common: dict[str, object] = {
+        "status": "success" if bought.answered else "error",
+        "error_type": "" if bought.answered else "rejected" if told.rejected else "none_answered",
+        "error_message": told.rejected,
+        "input_tokens": bought.usage.input_tokens,
+        "output_tokens": bought.usage.output_tokens,
+        "cache_read_tokens": bought.usage.cache_read_tokens,
+        "cache_write_tokens": bought.usage.cache_write_tokens,
+        "reasoning_tokens": bought.usage.reasoning_tokens,
+        "provider_usage": counts,
+        "provider_request_id": told.id,
+        "finish_reason": "stop" if bought.answered else "",
+    }
+    if bought.unknown:
+        rest = -(-batch.asked_nano_usd * bought.unknown // batch.requests)
+        return _settlement(batch, state="in_doubt", estimate_nano_usd=bought.cost_nano_usd + rest, **common)
+    return _settlement(batch, state="settled", basis="batch", cost_nano_usd=bought.cost_nano_usd, **common)
+
+
+def _settlement(batch: Batch, **fields: object) -> Settlement:
+    common: dict[str, object] = {
+        "attempt_id": batch.attempt_id,
+        "price_id": str(batch.opened.get("price_id", "")),
+        "done_ms": time.time_ns() // 1_000_000,
+    }
+    return Settlement.model_validate(common | fields)
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        one.input_tokens + other.input_tokens,
+        one.output_tokens + other.output_tokens,
+        one.cache_read_tokens + other.cache_read_tokens,
+        one.cache_write_tokens + other.cache_write_tokens,
+        one.reasoning_tokens + other.reasoning_tokens,
+    )

@@ -1,0 +1,62 @@
+-- name: add_batch
+INSERT INTO batches (id, state, key_id, family, endpoint, digest, input_file_id, metadata, requests, provider,
+                     deployment, attempt_id, process_id, asked_nano_usd, opened, upload)
+VALUES (%(id)s, 'opening', %(key_id)s, %(family)s, %(endpoint)s, %(digest)s, %(input_file_id)s,
+        %(metadata)s::jsonb, %(requests)s, %(provider)s, %(deployment)s, %(attempt_id)s, %(process_id)s,
+        %(asked_nano_usd)s, %(opened)s::jsonb, %(upload)s)
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+
+-- name: get_batch
+SELECT id, state, key_id, family, endpoint, digest, input_file_id, metadata, requests, provider, deployment,
+       attempt_id, process_id, day, asked_nano_usd, cost_nano_usd, opened, told, provider_batch_id, error,
+       output_file_id, error_file_id, cancel_asked, created_at, sending_at, sent_at,
+       ended_at, now() AS asked_at
+FROM batches WHERE id = %(id)s
+
+-- name: list_batches
+SELECT id, state, key_id, family, endpoint, digest, input_file_id, metadata, requests, provider, deployment,
+       attempt_id, process_id, day, asked_nano_usd, cost_nano_usd, opened, told, provider_batch_id, error,
+       output_file_id, error_file_id, cancel_asked, created_at, sending_at, sent_at,
+       ended_at, now() AS asked_at
+FROM batches AS b
+WHERE key_id = %(key_id)s AND family = %(family)s AND state NOT IN ('opening', 'refused')
+  AND (%(after)s = '' OR (created_at, id) < (SELECT created_at, id FROM batches WHERE id = %(after)s))
+ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+
+-- name: batch_upload
+SELECT upload FROM batches WHERE id = %(id)s
+
+-- From one state to the next, if nobody was faster.
+-- name: move_batch
+UPDATE batches SET state = %(to)s,
+    day = CASE WHEN %(day)s = '' THEN day ELSE %(day)s END,
+    error = CASE WHEN %(error)s = '' THEN error ELSE %(error)s END,
+    provider_batch_id = CASE WHEN %(provider_batch_id)s = '' THEN provider_batch_id ELSE %(provider_batch_id)s END,
+    sending_at = CASE WHEN %(to)s = 'sending' THEN now() ELSE sending_at END,
+    sent_at = CASE WHEN %(to)s = 'sent' THEN now() ELSE sent_at END,
+    ended_at = CASE WHEN %(to)s IN ('refused', 'failed', 'lost') THEN now() ELSE ended_at END,
+    upload = CASE WHEN %(to)s IN ('refused', 'failed', 'lost') THEN NULL ELSE upload END
+WHERE id = %(id)s AND state = %(was)s
+RETURNING id
+
+-- name: told_of_batch
+UPDATE batches SET told = %(told)s::jsonb WHERE id = %(id)s AND state = 'sent' RETURNING cancel_asked
+
+-- name: ask_to_cancel_batch
+UPDATE batches SET cancel_asked = true
+WHERE id = %(id)s AND key_id = %(key_id)s AND state IN ('held', 'sending', 'sent')
+RETURNING id
+
+-- name: end_batch
+UPDATE batches SET state = 'ended', cost_nano_usd = %(cost_nano_usd)s, output_file_id = %(output_file_id)s,
+    error_file_id = %(error_file_id)s, told = %(told)s::jsonb, ended_at = now(), upload = NULL
+WHERE id = %(id)s AND state = 'sent'
+RETURNING id
+
+-- name: retire_batches
+DELETE FROM batches WHERE id IN (
+    SELECT id FROM batches WHERE created_at < %(before)s AND state NOT IN ('held', 'sending', 'sent')
+    ORDER BY created_at LIMIT %(limit)s
+)
+RETURNING id
