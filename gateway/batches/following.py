@@ -91,6 +91,10 @@ class Follower:
         return False
 
     async def _send(self, batch: Batch) -> bool:
+        if not await self._is_held(batch):
+            why = "its money was settled before it was handed in"
+            await self._store.batches.move(batch.id, "sending", "failed", error=why)
+            return False
         provider, _ = self._place(batch)
         upload = await self._store.batches.upload(batch.id)
         headers = batch.metadata if batch.family == "anthropic" else {}
@@ -105,6 +109,11 @@ class Follower:
             await self._not_taken(batch, error)
             return False
         return await self._sent(batch, told)
+
+    async def _is_held(self, batch: Batch) -> bool:
+        """Whether its money is counted still, held or in doubt; held anew for as long as it may take."""
+        renewed = await self._gateway.authority.renew([batch.attempt_id], self._rules.hold_seconds)
+        return renewed[batch.attempt_id][0] in ("held", "in_doubt")
 
     async def _not_taken(self, batch: Batch, error: ProviderError) -> None:
         """Nothing was bought. Raises NotYet where trying again may help."""

@@ -112,8 +112,12 @@ class Authority(SwitchBoard, Outbox, EpochKeeper, Breakers):
             self._in_background(self._give_back(task))
             raise
 
-    async def renew(self, attempt_ids: Sequence[str]) -> dict[str, tuple[LeaseState, float]]:
-        """Prolong leases. For each attempt its state, and until when (monotonic) its owner may send.
+    async def renew(
+        self, attempt_ids: Sequence[str], seconds: float | None = None
+    ) -> dict[str, tuple[LeaseState, float]]:
+        """Prolong leases, by as much as is configured or by `seconds`.
+
+        Of each attempt its state, and until when (monotonic) its owner may send.
 
         held: go on. in_doubt: it was late, its money is in doubt, nobody took its place. fenced: a
         newer attempt of its call did. closed: settled or released, or unknown. Only `held` has a
@@ -122,12 +126,12 @@ class Authority(SwitchBoard, Outbox, EpochKeeper, Breakers):
         if not attempt_ids:
             return {}
         before = time.monotonic()
-        lease_ms = milliseconds(self._config.lease_seconds)
+        seconds = self._config.lease_seconds if seconds is None else seconds
         reply = await self._decisions.decide(
-            "renew", {"attempt_ids": list(attempt_ids), "lease_ms": lease_ms}
+            "renew", {"attempt_ids": list(attempt_ids), "lease_ms": milliseconds(seconds)}
         )
         states = cast("list[LeaseState]", reply[3:])
-        until = {"held": before + self._config.lease_seconds}
+        until = {"held": before + seconds}
         return {i: (s, until.get(s, 0.0)) for i, s in zip(attempt_ids, states, strict=True)}
 
     async def close_attempt(self, settlement: Settlement, *, owner: str = "") -> CloseResult:

@@ -2,25 +2,27 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
 
 from gateway.agents import Agent
+from gateway.config import BatchRules
 from gateway.policy.money import usd
 from tests.integration.front import Front, open_front
 from tests.integration.runs import Factory, serving
 from tests.integration.world import config
 from tests.simulated import SimulatedProvider
+from worker.batches import batch_starter
 from worker.wiring import Servers
 
 GPT, CLAUDE = "gpt-5-mini@say-40", "claude-sonnet-4-5@say-40"
 EMBEDDER = "text-embedding-3-small"
 SLOW = "+slow-stream-40"
 PYDANTIC_SLOW = "gpt-5-mini@say-60+slow-stream-40"  # of an agent in tests.integration.frameworks
-MANNERS = ("", SLOW, "+cut", "+no-usage", "+500", "+429", "+invalid")
+MANNERS = ("", SLOW, "+cut", "+no-usage", "+500", "+429", "+invalid", "+hang-0")
 OWN = str(Path(__file__).resolve().parents[1] / "integration/own_workflows.py")
 
 
@@ -83,9 +85,10 @@ async def open_house(
         ("balanced", [f"{GPT}+500", CLAUDE]),
         ("frontier", [f"{CLAUDE}+429", GPT]),
     )
+    given = replace(given, batches=BatchRules(poll_seconds=0.05))
     own = list(_agents(root))
     async with (
-        open_front(given, servers, simulator, agents=own) as front,
+        open_front(given, servers, simulator, agents=own, batches=batch_starter(client)) as front,
         serving(client, servers, given, own, tools=[OWN]) as factory,
     ):
         yield House(front, factory, servers)

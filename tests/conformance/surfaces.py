@@ -1,6 +1,7 @@
 """The ways to buy. Each one buys something as the agent, team and user that its name gives."""
 
 import asyncio
+import json
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -146,6 +147,30 @@ def cached(path: str, model: str, *, stream: bool = False) -> Buying:
     return buy
 
 
+def batched(path: str, model: str, *, cancelled: bool = False) -> Buying:
+    """Three requests as a batch of their family, followed to its end."""
+
+    async def buy(house: House, name: str) -> None:
+        one = {key: value for key, value in asked(path, model).items() if key != "stream"}
+        if path == MESSAGES:
+            batches = f"{MESSAGES}/batches"
+            order: Any = {"requests": [{"custom_id": f"r{n}", "params": one} for n in range(3)]}
+        else:
+            batches = "/v1/batches"
+            lines = [{"custom_id": f"r{n}", "method": "POST", "url": path, "body": one} for n in range(3)]
+            content = b"\n".join(json.dumps(line).encode() for line in lines)
+            file = await house.front.openai.files.create(file=("in.jsonl", content), purpose="batch")
+            order = {"input_file_id": file.id, "endpoint": path, "completion_window": "24h"}
+        made = await house.front.post(batches, order, who(name))
+        assert made.status_code == 200, made.text
+        if cancelled:
+            await house.front.post(f"{batches}/{made.json()['id']}/cancel", b"", who(name))
+        handle = house.factory.client.get_workflow_handle(made.json()["id"])
+        assert await handle.result() in ("settled", "not handed in")
+
+    return buy
+
+
 def house_keeps(house: House) -> Callable[[], Awaitable[bool]]:
     """Whether everything that was bought for the cache is in it."""
 
@@ -231,4 +256,11 @@ SURFACES = (
     Surface("messages-abandoned", abandoned(MESSAGES, ANTHROPIC)),
     Surface("messages-switched-off", switched_off(MESSAGES, ANTHROPIC)),
     Surface("messages-asked-twice", asked_twice(MESSAGES, ANTHROPIC)),
+    Surface("batch", batched(CHAT, OPENAI)),
+    Surface("batch-without-usage", batched(CHAT, f"{OPENAI}+no-usage")),
+    Surface("batch-cancelled", batched(CHAT, f"{OPENAI}+hang-0", cancelled=True), pays=False),
+    Surface("batch-of-responses", batched(RESPONSES, OPENAI)),
+    Surface("batch-of-embeddings", batched(EMBEDDINGS, VECTORS)),
+    Surface("message-batch", batched(MESSAGES, ANTHROPIC)),
+    Surface("message-batch-cancelled", batched(MESSAGES, f"{ANTHROPIC}+hang-0", cancelled=True), pays=False),
 )

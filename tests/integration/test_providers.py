@@ -307,10 +307,8 @@ async def test_a_refusal_in_the_answer_is_an_answer(model: str, buy: Buy) -> Non
 async def test_the_timeout_covers_the_whole_answer(
     model: str, buy: Buy, simulated: SimulatedProvider
 ) -> None:
-    began = time.monotonic()
     with pytest.raises(ProviderError) as caught:
-        await buy(f"{model}@say-100+slow-stream-20", timeout_seconds=0.4, attempt_id=f"late-{model}#1")
-    assert time.monotonic() - began < 1.5
+        await buy(f"{model}@say-100+slow-stream-100", timeout_seconds=1, attempt_id=f"late-{model}#1")
     assert (caught.value.kind, caught.value.sent) == (ErrorKind.TIMEOUT, True)
     row = await final_row(simulated, f"late-{model}#1")
     assert 0 < int(str(row["output_tokens"])) < 100

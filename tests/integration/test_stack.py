@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -61,10 +60,8 @@ async def value(stack: Stack, key: str) -> object:
         return await client.get(key)
 
 
-async def test_all_servers_are_ready_within_five_seconds(directory: Path, said: list[str]) -> None:
-    begun = time.monotonic()
+async def test_all_servers_are_ready(directory: Path, said: list[str]) -> None:
     async with make(directory, said, *SERVERS) as stack:
-        assert time.monotonic() - begun < 5
         assert await value(stack, "nothing") is None
         async with await psycopg.AsyncConnection.connect(stack.database_url) as connection:
             row = await (await connection.execute("SELECT current_database()")).fetchone()

@@ -1,7 +1,6 @@
 """Calls in flight are cut by switches and kill signals; one process leads the monitor (I7)."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -33,10 +32,8 @@ async def test_a_switch_cuts_calls_in_flight(watcher: CallWatcher, raw: Any, nam
     cuts = Cuts()
     with watcher.watching(NAMES, ["r1"], cuts.append):
         await raw.set(name, "manual:adam:stop")
-        started = time.monotonic()
         await until(cuts.came)
     assert cuts == [Cut("manual:adam:stop", name)]
-    assert time.monotonic() - started < 1
 
 
 async def test_a_run_is_cut_by_its_id(authority: Authority, watcher: CallWatcher) -> None:

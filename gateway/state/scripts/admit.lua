@@ -283,6 +283,7 @@ local function hold(lines, over, used)
     'deployment', ask.deployment, 'provider', ask.provider, 'seq', seq, 'at_ms', int(now), 'alerts', alerts,
     'left', left)
   if ask.busy then redis.call('HSET', reservation_key(attempt_id), 'busy', ask.busy) end
+  if ask.aside then redis.call('HSET', reservation_key(attempt_id), 'aside', '1') end
   list_pending(attempt_id, ask.aside and '' or ask.agent, ask.busy or '', now + ask.lease_ms + ask.grace_ms)
   redis.call('HSET', call_key(ask.call), 'number', number, 'live', attempt_id, 'nonce', ask.nonce)
   if due then count_rates() end

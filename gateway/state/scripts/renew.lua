@@ -21,7 +21,7 @@ end
 
 local function hold_on(r)
   redis.call('HSET', reservation_key(r.id), 'lease', int(now + ask.lease_ms))
-  list_pending(r.id, r.agent, r.busy, now + ask.lease_ms + r.grace)
+  list_pending(r.id, r.aside and '' or r.agent, r.busy, now + ask.lease_ms + r.grace)
   redis.call('PEXPIRE', call_key(r.call), int(CLOSED_KEEPS_MS))
   return 'held'
 end

@@ -12,14 +12,15 @@ local function live_key(agent) return key('live:' .. agent) end
 local function busy_key(id) return key('busy:' .. id) end
 
 -- Nil, or {state, amount, counters (JSON text), day, agent, call, number, lease, grace, process_id, by,
--- busy ('', or the key among whose calls in flight it is counted)}
+-- busy ('', or the key among whose calls in flight it is counted), aside (whether it is no call in flight)}
 local function read_reservation(attempt_id)
   local f = redis.call('HMGET', reservation_key(attempt_id), 'state', 'amount', 'counters', 'day', 'agent',
-    'call', 'number', 'lease', 'grace', 'process_id', 'by', 'busy')
+    'call', 'number', 'lease', 'grace', 'process_id', 'by', 'busy', 'aside')
   if not f[1] then return nil end
   return {id = attempt_id, state = f[1], amount = tonumber(f[2] or '0'), counters = f[3] or '[]', day = f[4] or '',
     agent = f[5] or '', call = f[6] or '', number = f[7] or '', lease = tonumber(f[8] or '0'),
-    grace = tonumber(f[9] or '0'), process_id = f[10] or '', by = f[11] or '', busy = f[12] or ''}
+    grace = tonumber(f[9] or '0'), process_id = f[10] or '', by = f[11] or '', busy = f[12] or '',
+    aside = f[13] == '1'}
 end
 
 local function about(r) return {day = r.day, attempt_id = r.id, number = r.number, counters = r.counters} end
