@@ -136,13 +136,13 @@ class BatchRules:
     """Batches of providers. poll_seconds: how often one is looked at. send_seconds: how long after its turn
     came one may still be sent. most_requests: in one.
     hold_seconds: how long its money is held for certain: the providers' 24 hours, and time to fetch what came
-    of it. keep_file_seconds: how long files are to be had."""
+    of it. keep_file_seconds: how long files are to be had; None: for ever."""
 
     poll_seconds: float = 30.0
     send_seconds: float = 30.0
     most_requests: int = 10_000
     hold_seconds: float = 26 * 3_600.0
-    keep_file_seconds: float = 30 * 86_400.0
+    keep_file_seconds: float | None = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from gateway.policy.sums import SumRules
 from gateway.policy.sweep_rules import SweepRules
 from worker.config_alerts import AlertsSection
 from worker.config_anomalies import sweep_rules
+from worker.config_batches import batch_rules
 from worker.config_breaker import breaker_rules
 from worker.config_cache import cache_rules
 from worker.config_channels import ChannelSection
@@ -179,6 +180,7 @@ def _gateway(file: File) -> GatewayConfig:
         rate_limits=rate_limits(file.rate_limits),
         breaker=breaker_rules(file.breaker),
         cache=cache_rules(file.cache),
+        batches=batch_rules(file.batches, retention_policy(file.retention).keep_seconds["files"]),
         doubt_settles_after_seconds=file.doubt_settles_after,
     )
 

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, BeforeValidator, Field
 from gateway.policy.money import usd
 from worker.config_alerts import AlertsSection
 from worker.config_anomalies import AnomaliesSection
+from worker.config_batches import BatchesSection
 from worker.config_breaker import BreakerSection, off_is_never
 from worker.config_cache import CacheSection, CacheWritten, off_is_a_word
 from worker.config_health import HealthSection
@@ -212,6 +213,7 @@ class File(Section):
     velocity: VelocitySection = VelocitySection()
     rate_limits: RateLimitsSection = RateLimitsSection()
     cache: CacheWritten = CacheSection()
+    batches: BatchesSection = BatchesSection()
     breaker: Annotated[BreakerSection, BeforeValidator(off_is_never)] = BreakerSection()
     downgrade_at: Ratio = Field(default=0.8, validation_alias=AliasChoices("downgrade_at", "swap_threshold"))
     doubt_settles_after: Seconds = 86_400.0

@@ -73,7 +73,7 @@ class _Files:
             "object": "file",
             "bytes": file.bytes,
             "created_at": created,
-            "expires_at": created + int(self._keep_seconds),
+            "expires_at": None if self._keep_seconds is None else created + int(self._keep_seconds),
             "filename": file.filename,
             "purpose": file.purpose,
             "status": "processed",
