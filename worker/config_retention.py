@@ -26,6 +26,7 @@ class RetentionSection(Section):
     violations: Kept = _DEFAULTS["violations"]
     scheduled_work: Kept = _DEFAULTS["scheduled_work"]
     traces: Kept = _DEFAULTS["traces"]
+    files: Kept = _DEFAULTS["files"]
 
 
 def retention_policy(section: RetentionSection) -> RetentionPolicy:

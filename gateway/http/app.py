@@ -28,7 +28,8 @@ from gateway.keys import Unauthorized
 _WIRES = (OPENAI, ANTHROPIC, RESPONSES, EMBEDDINGS)
 _COUNT_TOKENS = "/v1/messages/count_tokens"
 _MODELS = "/v1/models"
-_ROUTES = (*(wire.path for wire in _WIRES), _COUNT_TOKENS, _MODELS)
+_BATCHES = ("/v1/files", "/v1/batches", "/v1/messages/batches")
+_ROUTES = (*(wire.path for wire in _WIRES), _COUNT_TOKENS, _MODELS, *_BATCHES)
 
 
 def build_app(

@@ -406,6 +406,22 @@ async def test_an_alert_that_was_lifted_lately_stays_however_long_ago_it_was_las
     assert [row[0] for row in table.execute("SELECT subject FROM deliveries")] == ["late"]
 
 
+async def test_files_go_and_batches_that_have_ended_with_them(books: Books, table: Table) -> None:
+    for name, days in (("old", 31), ("new", 29)):
+        table.insert("files", id=name, bytes=2, content=b"{}", created_at=ago(days))
+        for state in ("sent", "ended"):
+            table.insert("batches", id=f"{name}-{state}", state=state, created_at=ago(days))
+
+    assert await retire(books, "files") == {"files": 2}
+
+    assert table.count("files") == 1
+    assert table.execute("SELECT id FROM batches ORDER BY id") == [
+        ("new-ended",),
+        ("new-sent",),
+        ("old-sent",),
+    ]
+
+
 async def test_small_tables_lose_what_is_old(books: Books, table: Table) -> None:
     table.insert("http_answers", call_key="dead", answer="{}", expires_at=ago(0.01))
     table.insert("http_answers", call_key="alive", answer="{}", expires_at=ago(-1))

@@ -2,7 +2,6 @@
 
 import json
 import random
-import timeit
 
 import pytest
 from hypothesis import given
@@ -353,16 +352,3 @@ def test_a_run_that_never_calls_or_says_the_same_twice_and_grows_steadily_is_nev
         tool = chance.choice(("read_file", "search", "run_tests"))
         history.append(StepRecord(i, tokens, text, (call(tool, f"result {i}", i % 3 == 0, n=i),)))
     assert passes(history)
-
-
-def test_judging_a_step_of_long_outputs_is_cheap() -> None:
-    chance = random.Random(7)
-    words = ["".join(chance.choices("abcdefghij", k=5)) for _ in range(800)]
-    history = [
-        StepRecord(
-            i, 1_000 + 300 * i, " ".join(chance.choices(words, k=1_700)), (call("f", "x" * 10_000, n=i),)
-        )
-        for i in range(300)
-    ]
-    best = min(timeit.repeat(lambda: check(history, RULES), number=5, repeat=7)) / 5
-    assert best < 0.005, f"{best * 1000:.2f} ms; measured 0.6 ms on an idle machine"
