@@ -3,6 +3,7 @@
 PostgreSQL is asked as the role that Grafana has there.
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -63,26 +64,34 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     directory = tmp_path_factory.mktemp("metrics")
     furnish(directory)
     curb = Curb(directory, {"CURB_SHUTDOWN_SECONDS": "1"})
-    dev = Dev(curb)
-    stack = json.loads((directory / ".curb" / "stack.json").read_text())
-    set_the_scene(curb)
-    with psycopg.connect(stack["addresses"]["database_url"], autocommit=True) as connection:
-        connection.execute(READER.read_bytes())
-        connection.execute("INSERT INTO backup_logs (kind, success) VALUES ('pg_dump', true)")
-    worker = Worker(curb)
-    prometheus = Prometheus(
-        {
+    with contextlib.ExitStack() as ends:
+        dev = Dev(curb)
+        ends.callback(ended_well, dev)
+        set_the_scene(curb)
+        stack = json.loads((directory / ".curb" / "stack.json").read_text())
+        prepare(stack["addresses"]["database_url"])
+        worker = Worker(curb)
+        ends.callback(worker.stop)
+        targets = {
             "curb": (dev.places["front_door"].removeprefix("http://"), worker.metrics),
             "temporal": (f"127.0.0.1:{stack['servers']['temporal']['ports']['temporal_metrics']}",),
             "temporal-sdk": (worker.temporal_metrics,),
-        },
-        directory,
-    )
-    load = Load(dev.places["front_door"])
-    yield House(curb, prometheus, stack["addresses"]["database_url"])
-    load.stop()
-    prometheus.stop()
-    worker.stop()
+        }
+        prometheus = Prometheus(targets, directory)
+        ends.callback(prometheus.stop)
+        load = Load(dev.places["front_door"])
+        ends.callback(load.stop)
+        yield House(curb, prometheus, stack["addresses"]["database_url"])
+
+
+def prepare(database_url: str) -> None:
+    """The role that Grafana reads with, and what only others write: a backup."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(READER.read_bytes())
+        connection.execute("INSERT INTO backup_logs (kind, success) VALUES ('pg_dump', true)")
+
+
+def ended_well(dev: Dev) -> None:
     assert dev.stop() == 0, dev.errors.read_text()
 
 
