@@ -20,7 +20,7 @@ from gateway.errors import NotFound, StateUnavailable
 from gateway.http.endpoint import Door, address_of, digest_of, headers_of, idempotency_key_of, read_body
 from gateway.http.fields import BadRequest, Json, mapping, read_document, text
 from gateway.http.identity import identify, said_by
-from gateway.http.plain import Refused, route
+from gateway.http.plain import Refused, an_id, asked_for, id_in, route
 from gateway.http.wires import EMBEDDINGS, OPENAI, RESPONSES, Wire
 from gateway.keys import Principal
 from gateway.policy.money import decimal_usd
@@ -30,6 +30,7 @@ from gateway.store.batches import Batch
 _WIRES: Mapping[str, Wire] = {wire.path: wire for wire in (OPENAI, RESPONSES, EMBEDDINGS)}
 _DAY_SECONDS = 86_400
 _MOST_METADATA = 16
+_LONGEST_METADATA = 512
 _MOST_LISTED = 100
 
 
@@ -60,7 +61,7 @@ class _Batches:
         if document.get("completion_window") != "24h":
             raise BadRequest("must be 24h", "completion_window")
         try:
-            lines = await self._store.files.content(file_id, principal.key_id)
+            lines = await self._store.files.content(an_id(file_id, "file"), principal.key_id)
         except NotFound as error:
             raise BadRequest(str(error), "input_file_id", status=404, code="not_found") from None
         read = Lines(_WIRES[endpoint], "input_file_id", self._door.gateway.config.batches.most_requests)
@@ -209,9 +210,9 @@ async def opened(desk: BatchDesk, ask: BatchAsk, read: Lines) -> Batch:
 
 async def own_batch(door: Door, request: Request, principal: Principal, family: str) -> Batch:
     """The batch of the path, if it is this key's. Raises NotFound."""
-    batch = await door.gateway.store.batches.get(request.path_params["id"])
+    batch = await door.gateway.store.batches.get(id_in(request, "batch"))
     if (batch.key_id, batch.family) != (principal.key_id, family) or batch.state == "opening":
-        raise NotFound(f"there is no batch {request.path_params['id']!r}")
+        raise NotFound(f"there is no batch {batch.id!r}")
     return batch
 
 
@@ -223,7 +224,7 @@ async def page_of(
     if not asked.isdigit() or not 1 <= int(asked) <= _MOST_LISTED:
         raise BadRequest(f"must be a whole number from 1 to {_MOST_LISTED}", "limit")
     found = await door.gateway.store.batches.of_key(
-        principal.key_id, family, limit=int(asked) + 1, after=request.query_params.get(after, "")
+        principal.key_id, family, limit=int(asked) + 1, after=asked_for(request, after)
     )
     return found[: int(asked)], len(found) > int(asked)
 
@@ -243,9 +244,14 @@ def _metadata(document: Json) -> dict[str, str]:
     if given is None:
         return {}
     found = mapping(given, "metadata")
-    if len(found) > _MOST_METADATA or not all(isinstance(value, str) for value in found.values()):
-        raise BadRequest(f"at most {_MOST_METADATA} texts", "metadata")
+    if len(found) > _MOST_METADATA or not all(map(_is_text, [*found, *found.values()])):
+        raise BadRequest(f"at most {_MOST_METADATA} texts, of 512 printable characters each", "metadata")
     return found
+
+
+def _is_text(value: object) -> bool:
+    """Whether it can be kept: no control characters, no half of a surrogate pair."""
+    return isinstance(value, str) and len(value) <= _LONGEST_METADATA and (value.isprintable() or not value)
 
 
 def _status(batch: Batch) -> str:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from gateway.http.endpoint import Door, headers_of, read_body
 from gateway.http.fields import BadRequest
-from gateway.http.plain import route
+from gateway.http.plain import asked_for, id_in, route
 from gateway.keys import Principal
 from gateway.store.files import File
 
@@ -49,20 +49,20 @@ class _Files:
         return JSONResponse(self._told(file))
 
     async def all(self, request: Request, principal: Principal) -> Response:
-        files = await self._store.of_key(principal.key_id, request.query_params.get("purpose", ""))
+        files = await self._store.of_key(principal.key_id, asked_for(request, "purpose"))
         return JSONResponse(
             {"object": "list", "data": [self._told(file) for file in files], "has_more": False}
         )
 
     async def one(self, request: Request, principal: Principal) -> Response:
-        return JSONResponse(self._told(await self._store.get(request.path_params["id"], principal.key_id)))
+        return JSONResponse(self._told(await self._store.get(id_in(request, "file"), principal.key_id)))
 
     async def content(self, request: Request, principal: Principal) -> Response:
-        content = await self._store.content(request.path_params["id"], principal.key_id)
+        content = await self._store.content(id_in(request, "file"), principal.key_id)
         return Response(content, media_type="application/octet-stream")
 
     async def remove(self, request: Request, principal: Principal) -> Response:
-        id = request.path_params["id"]
+        id = id_in(request, "file")
         await self._store.remove(id, principal.key_id)
         return JSONResponse({"id": id, "object": "file", "deleted": True})
 

@@ -1,5 +1,6 @@
 """Endpoints that answer at once: who asks, and what went wrong, in the words of the client's family."""
 
+import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +23,29 @@ from gateway.providers.errors import ProviderError
 log = structlog.get_logger(__name__)
 Headers = Mapping[str, str]
 Work = Callable[[Request, Principal], Awaitable[Response]]
+
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+def id_in(request: Request, what: str) -> str:
+    """The id that the path names. Raises NotFound for what cannot be one."""
+    return an_id(str(request.path_params["id"]), what)
+
+
+def an_id(said: str, what: str) -> str:
+    """The same. Raises NotFound for what cannot be an id."""
+    if not _ID.fullmatch(said):
+        raise NotFound(f"there is no {what} of this id")
+    return said
+
+
+def asked_for(request: Request, name: str) -> str:
+    """A word of the query, '' without it. Raises BadRequest for what cannot be one."""
+    word = request.query_params.get(name, "")
+    if word and not _ID.fullmatch(word):
+        raise BadRequest("is up to 100 letters, digits, '_' and '-'", name)
+    return word
 
 
 class Refused(Exception):
