@@ -47,11 +47,10 @@ test-clients: install ## LlamaIndex and OpenAI's client for Node, in environment
 	@echo "== test-clients: pytest tests/clients"
 	@$(VENV)/bin/pytest tests/clients $(ARGS)
 
-test-metrics: install ## metrics and dashboards in a real Prometheus, which apt-get brings where it is missing
-	@command -v prometheus >/dev/null || { echo "== test-metrics: installing prometheus with apt-get"; \
-	  apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq prometheus >/dev/null; }
+test-metrics: install ## metrics, dashboards, rules and alerts in a real Prometheus and Alertmanager, from apt-get
+	@tests/metrics/servers.sh $(CURDIR)/$(VENV)/prometheus
 	@echo "== test-metrics: pytest tests/metrics"
-	@$(VENV)/bin/pytest tests/metrics $(ARGS)
+	@PATH="$(CURDIR)/$(VENV)/prometheus/usr/bin:$$PATH" $(VENV)/bin/pytest tests/metrics $(ARGS)
 
 lint: $(INSTALLED) ## style, types, import contracts, the compose file and the Dockerfile
 	@echo "== lint: ruff"

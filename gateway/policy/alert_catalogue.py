@@ -74,6 +74,13 @@ _LOOP = KnownRule(
 _MOMENT = KnownRule("warning", repeat_after_seconds=10 * _MINUTE, says_end=False)
 _WATCHED = KnownRule("warning", resolve_after_seconds=15 * _MINUTE)
 _SPENDING = KnownRule("warning", resolve_after_seconds=2 * _HOUR)
+_OUTSIDE = KnownRule(
+    "warning",
+    title="{summary}",
+    otherwise="{alert}",
+    distinct=("alert", "about"),
+    resolve_after_seconds=7 * _DAY,  # its source says when it is over
+)
 
 _LIST: dict[str, KnownRule] = {
     # Money, as it is spent
@@ -213,7 +220,8 @@ _LIST: dict[str, KnownRule] = {
     "redis_memory": replace(
         _WATCHED, title="Redis is {used_ratio} full", advice="A full Redis stops buying, not accounting."
     ),
-    "gateway_errors": _WATCHED,
+    "gateway_errors": _OUTSIDE,
+    "outside_alert": _OUTSIDE,
     "trace_export_lag": replace(
         _WATCHED,
         title="{waiting} traces wait for {target}, for {oldest}; {refused} were refused",

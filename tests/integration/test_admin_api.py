@@ -77,6 +77,7 @@ async def test_without_a_key_nothing_is_told(admin: Admin) -> None:
         ("DELETE", "/api/v1/switches/kill:agent:x", "operator"),
         ("POST", "/v1/runs/r-1/kill", "operator"),
         ("POST", "/api/v1/alerts/x/ack", "operator"),
+        ("POST", "/api/v1/alerts/alertmanager", "operator"),
         ("GET", "/api/v1/keys", "admin"),
         ("POST", "/api/v1/keys/x/revoke", "admin"),
         ("POST", "/api/v1/teams/x/freeze", "admin"),

@@ -26,7 +26,7 @@ class Prometheus:
 
     def __init__(self, targets: Mapping[str, Sequence[str]], directory: Path) -> None:
         path = shutil.which("prometheus")
-        assert path is not None, "prometheus is missing; `make test-metrics` installs it"
+        assert path is not None, "prometheus is missing; `make test-metrics` brings it"
         address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{address}"
         file = directory / "prometheus.yml"

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OURS = ("migrate", "worker")
+HARDENED = (*OURS, "gateway", "prometheus", "alertmanager")
 LOCKS = ("requirements.lock", "deploy/requirements.lock")
 
 
@@ -62,10 +63,11 @@ def test_named_volumes_and_mounted_files_exist() -> None:
 
 def test_every_image_is_pinned_to_a_version() -> None:
     images = {service["image"] for service in COMPOSE["services"].values()} - {"curb"}
-    assert [image for image in images if not re.search(r":(\d+\.\d+|RELEASE\.\d{4}-\d\d-\d\d)", image)] == []
+    version = re.compile(r":(v?\d+\.\d+|RELEASE\.\d{4}-\d\d-\d\d)")
+    assert [image for image in images if not version.search(image)] == []
 
 
-@pytest.mark.parametrize("service", OURS)
+@pytest.mark.parametrize("service", HARDENED)
 def test_our_containers_are_hardened(service: str) -> None:
     container = COMPOSE["services"][service]
     assert container["read_only"] is True
@@ -114,6 +116,17 @@ def test_the_stages_are_there_and_the_last_one_runs_without_root() -> None:
     runtime = DOCKERFILE.partition(" AS runtime")[2]
     assert re.search(r"^USER 10001:10001$", runtime, re.MULTILINE)
     assert "HEALTHCHECK" in runtime
+
+
+def test_prometheus_looks_where_the_services_tell_their_metrics() -> None:
+    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    own = {job["job_name"]: job["dns_sd_configs"][0] for job in scraped if "dns_sd_configs" in job}
+    ports = COMPOSE["services"]["worker"]["environment"]
+    assert own["curb-worker"]["port"] == own["curb-gateway"]["port"] == int(ports["CURB_METRICS_PORT"])
+    assert own["temporal-sdk"]["port"] == int(ports["CURB_TEMPORAL_METRICS_PORT"])
+    assert {name for job in own.values() for name in job["names"]} <= set(COMPOSE["services"])
+    fixed = (t for job in scraped for each in job.get("static_configs", ()) for t in each["targets"])
+    assert {target.partition(":")[0] for target in fixed} <= {*COMPOSE["services"], "localhost"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "deploy").rglob("*.sh")), ids=lambda path: path.name)

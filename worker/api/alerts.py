@@ -5,13 +5,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 
+from gateway.policy.outside_alerts import OutsideAlert
 from worker.api.access import Person, allowed
 from worker.api.documents import (
     Acknowledged,
     Alert,
+    AlertmanagerMessage,
     Alerts,
     NewSilence,
     Note,
+    Noted,
     Silence,
     Silenced,
     Silences,
@@ -19,6 +22,7 @@ from worker.api.documents import (
 from worker.api.office import Office
 from worker.api.problems import Wrong
 from worker.desk import alerts as desk
+from worker.desk.outside_alerts import note_outside_alerts
 
 Id = Annotated[str, Path(max_length=100, pattern=r"^[^\x00]+$")]
 
@@ -50,6 +54,16 @@ def alerts(office: Office) -> APIRouter:
         if found.status == "resolved":
             raise Wrong(f"{alert} is over already", "alert", status=409, code="conflict")
         return Acknowledged(id=found.id, acknowledged_by=found.acknowledged_by, signalled=signalled)
+
+    @router.post("/api/v1/alerts/alertmanager", dependencies=[operator])
+    async def outside(told: AlertmanagerMessage) -> Noted:
+        """Take what Alertmanager tells; curb tells it to whom its own alerts go."""
+        alerts = [
+            OutsideAlert(each.status, each.fingerprint, each.startsAt, each.labels, each.annotations)
+            for each in told.alerts
+        ]
+        new = await note_outside_alerts(office.store, alerts)
+        return Noted(new=new, known=len(alerts) - new)
 
     @router.get("/api/v1/silences", dependencies=[viewer])
     async def silences() -> Silences:

@@ -1,8 +1,9 @@
 """The documents of the admin API. Money is dollars as exact decimal strings; times are ISO 8601 in UTC."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 Usd = Annotated[str, Field(description="Dollars as an exact decimal.", examples=["0.0125"])]
 At = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-11-21T08:00:00.000+00:00"])]
@@ -474,6 +475,36 @@ class Silenced(Answer):
 
 class Silences(Answer):
     silences: list[Silence]
+
+
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+Words = Annotated[str, Field(max_length=4_000, pattern=r"^[^\x00]*$")]
+Labels = Annotated[
+    dict[Annotated[str, Field(max_length=200, pattern=PRINTABLE)], Words], Field(max_length=100)
+]
+
+
+class AlertmanagerAlert(BaseModel):
+    """One alert, of the fields that curb reads."""
+
+    status: Literal["firing", "resolved"]
+    fingerprint: str = Field(min_length=1, max_length=64, pattern=r"^[0-9a-zA-Z]+$")
+    startsAt: AwareDatetime = Field(ge=_EARLIEST, le=_LATEST)  # noqa: N815 - its name there
+    labels: Labels = Field(default_factory=dict)
+    annotations: Labels = Field(default_factory=dict)
+
+
+class AlertmanagerMessage(BaseModel):
+    """What Alertmanager's webhook sends (version 4); curb reads its alerts."""
+
+    alerts: list[AlertmanagerAlert] = Field(max_length=1_000)
+
+
+class Noted(Answer):
+    """new: alerts that were not known yet, or are over now; known: told before."""
+
+    new: int
+    known: int
 
 
 class ReportListed(Answer):
