@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 import uvloop
 
-from bench import alerts, authority, door, history, kill, memory, similar, steps
+from bench import alerts, authority, door, history, kill, memory, observing, similar, steps
 from bench.report import Figure, Section, load, machine, table
 from bench.rivals import rounds as rivals
 
@@ -27,6 +27,7 @@ _BENCHES: dict[str, Bench] = {
     "alerts": alerts.measure,
     "door": door.measure,
     "similar": similar.measure,
+    "observing": observing.measure,
     "rivals": rivals.measure,
 }
 _ON_DEMAND = {"rivals"}  # installs programs of others

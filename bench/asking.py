@@ -38,7 +38,7 @@ class Asking:
 
     def __init__(self, port: int, headers: Mapping[str, str]) -> None:
         self._port = port
-        self._headers = headers
+        self.headers = headers
 
     async def clients(self, many: int, seconds: float, *, stream: bool = False, paced: bool = False) -> Heard:
         """So many at once, each asking again as soon as it has its answer.
@@ -46,7 +46,7 @@ class Asking:
         paced: the provider pauses before each piece of a stream. Raises OSError, NotAnswered.
         """
         heard, started = Heard(), time.perf_counter()
-        request = _request(self._headers, stream=stream, paced=paced)
+        request = _request(self.headers, stream=stream, paced=paced)
         tasks = [asyncio.create_task(self._client(request, started + seconds, heard)) for _ in range(many)]
         try:
             await asyncio.gather(*tasks)

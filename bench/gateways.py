@@ -66,8 +66,22 @@ class Program:
     environment: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """curb's, with its servers. free_token: of a key that may say which agent calls. environment: its own."""
+
+    gateway: Gateway
+    stack: Stack
+    place: Path
+    port: int
+    free_token: str
+    environment: Mapping[str, str]
+
+
 @contextlib.asynccontextmanager
-async def running(program: Program, beside: Sequence[psutil.Process] = ()) -> AsyncIterator[Gateway]:
+async def running(
+    program: Program, beside: Sequence[psutil.Process] = (), headers: Mapping[str, str] | None = None
+) -> AsyncIterator[Gateway]:
     """The gateway while the block runs, from its first right answer on. SystemExit where it gives none.
 
     In a session of its own, so that Ctrl-C reaches nobody but the bench, which ends it.
@@ -85,7 +99,7 @@ async def running(program: Program, beside: Sequence[psutil.Process] = ()) -> As
             start_new_session=True,
         )
     try:
-        asking = Asking(program.port, program.headers)
+        asking = Asking(program.port, headers or program.headers)
         if not await _answers(process, asking):
             raise SystemExit(f"bench: {program.name} does not answer; {log} ends:\n{tail(log)}")
         yield Gateway(program.name, asking, psutil.Process(process.pid), beside)
@@ -129,19 +143,40 @@ async def upstream() -> AsyncIterator[tuple[int, Gateway]]:
 @contextlib.asynccontextmanager
 async def curb(provider_port: int) -> AsyncIterator[Gateway]:
     """`curb gateway`, on servers of its own."""
+    async with opened(provider_port) as door:
+        yield door.gateway
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    provider_port: int,
+    environment: Mapping[str, str] | None = None,
+    *,
+    servers: Sequence[str] = ("valkey", "postgres"),
+) -> AsyncIterator[Door]:
+    """The same with all that is known of it. environment: more settings."""
     with tempfile.TemporaryDirectory(prefix="curb-bench-", ignore_cleanup_errors=True) as scratch:
         place = Path(scratch)
         config = place / "curb.yaml"
         config.write_text(_CURB.format(provider_port=provider_port))
-        async with Stack(place / "stack", servers=["valkey", "postgres"], ports=FREE_PORTS) as stack:
+        async with Stack(place / "stack", servers=servers, ports=FREE_PORTS) as stack:
             await asyncio.to_thread(migrate, stack.database_url)
-            token = await _key(stack, load_config(config).gateway)
+            given = load_config(config).gateway
+            token, free_token = [await _key(stack, given, agent) for agent in ("bench", "")]
+            own = {
+                "CURB_REDIS_URL": stack.redis_url,
+                "CURB_DATABASE_URL": stack.database_url,
+                "CURB_METRICS_PORT": "0",
+                "CURB_SHUTDOWN_SECONDS": "5",
+                **(environment or {}),
+            }
             beside = [psutil.Process(stack.server(name).pid) for name in ("valkey", "postgres")]
-            async with running(_curb(stack, token, place), beside) as gateway:
-                yield gateway
+            program = _curb(token, place, own)
+            async with running(program, beside) as gateway:
+                yield Door(gateway, stack, place, program.port, free_token, own)
 
 
-def _curb(stack: Stack, token: str, place: Path) -> Program:
+def _curb(token: str, place: Path, environment: Mapping[str, str]) -> Program:
     port = free_port()
     return Program(
         "curb",
@@ -149,22 +184,18 @@ def _curb(stack: Stack, token: str, place: Path) -> Program:
         port,
         place,
         {"authorization": f"Bearer {token}"},
-        {
-            "CURB_REDIS_URL": stack.redis_url,
-            "CURB_DATABASE_URL": stack.database_url,
-            "CURB_METRICS_PORT": "0",
-            "CURB_SHUTDOWN_SECONDS": "5",
-        },
+        environment,
     )
 
 
-async def _key(stack: Stack, config: GatewayConfig) -> str:
-    """A key with budgets of its own, bound to an agent and a team."""
+async def _key(stack: Stack, config: GatewayConfig, agent: str) -> str:
+    """A key with budgets of its own, bound to a team and, where one is given, to an agent."""
     async with await Store.connect(stack.database_url) as store:
         authority = await Authority.connect(stack.redis_url, process_id="bench", config=config)
         try:
             desk = await KeyDesk.open(store, authority, Settings(), by="bench")
-            key = Key(new_key_id(), "bench", agent="bench", team="bench", rate_tier="enterprise")
+            name = agent or "free"
+            key = Key(new_key_id(), name, agent=agent, team="bench", rate_tier="enterprise")
             issued = await desk.create(key, daily=usd(1_000), monthly=usd(10_000))
         finally:
             await authority.close()
