@@ -148,6 +148,7 @@ async def resolve(
     """
     resolver = _Resolver(authority, store, Report())
     await drained(authority, drain_seconds)
+    await resolver.leave_batches_alone()
     await resolver.doubt_the_lost()
     if usage is None:
         await resolver.settle_at_estimates(estimate_after_seconds)
@@ -171,7 +172,12 @@ class _Resolver:
         self._store = store
         self.report = report
         self.settler = Settler(authority, store)
+        self._under_way: set[str] = set()
         self._log = structlog.get_logger("gateway.reconcile")
+
+    async def leave_batches_alone(self) -> None:
+        """A batch that has not ended will be billed for more than its provider has told of yet."""
+        self._under_way = await self._store.batches.under_way()
 
     async def doubt_the_lost(self) -> None:
         """Attempts pending here for an hour that Redis does not know: nobody will end them."""
@@ -192,7 +198,7 @@ class _Resolver:
         besides: leaves alone what this tells of.
         """
         async for rows in _open_attempts(self._store, ("in_doubt",)):
-            for row in rows:
+            for row in self._decidable(rows):
                 if besides is not None and besides.covers(row["provider"]):
                     continue
                 if _age_seconds(row["in_doubt_at"] or row["at"]) >= after_seconds:
@@ -220,7 +226,7 @@ class _Resolver:
         known = await self._store.attempts.booked([row.attempt_id for row in rows])
         for row in rows:
             booked = known.get(row.attempt_id)
-            if row.state == "open":
+            if row.state == "open" or row.attempt_id in self._under_way:
                 self.report.left_open += booked is not None and booked.state == "in_doubt"
             elif booked is not None and booked.state == "in_doubt":
                 await self._settle_by(row)
@@ -239,13 +245,18 @@ class _Resolver:
     ) -> None:
         """In doubt for long, and the provider, which tells all, knows nothing of it: it was never sent."""
         async for rows in _open_attempts(self._store, ("in_doubt",)):
-            for row in rows:
+            for row in self._decidable(rows):
                 if row["attempt_id"] in invoiced or not usage.covers(row["provider"]):
                     continue
                 if _age_seconds(row["in_doubt_at"] or row["at"]) >= min_age_seconds:
                     await self.settler.settle(row, 0, "not_sent")
                 else:
                     self.report.left_open += 1
+
+    def _decidable(self, rows: Sequence[AttemptRow]) -> list[AttemptRow]:
+        found = [row for row in rows if row["attempt_id"] not in self._under_way]
+        self.report.left_open += len(rows) - len(found)
+        return found
 
     async def _adjust(self, booked: Booked, usage: UsageRow) -> None:
         """What was booked differs from the invoice: post the difference, and say so."""

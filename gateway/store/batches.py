@@ -142,6 +142,10 @@ class Batches:
         """Ask for its end. False: there is nothing to end any more."""
         return await self._database.row("ask_to_cancel_batch", id=id, key_id=key_id) is not None
 
+    async def under_way(self) -> set[str]:
+        """The attempts of those that have not ended: who follows them settles them, and nobody else."""
+        return {str(row["attempt_id"]) for row in await self._database.rows("batches_under_way")}
+
     async def end(
         self,
         id: str,

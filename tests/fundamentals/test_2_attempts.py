@@ -125,6 +125,16 @@ async def test_a_renewed_attempt_stays_held(authority: Authority, raw: Any) -> N
     assert (await refused(authority, ask("c1", 10, DAY))).kind is RefusalKind.IN_FLIGHT
 
 
+async def test_renewing_never_shortens_a_lease(authority: Authority, raw: Any) -> None:
+    batch = await held(authority, ask("c1", 10, DAY))
+    await authority.renew([batch.attempt_id], 3_600)
+
+    await authority.renew([batch.attempt_id])  # who looks whether it is alive still asks for seconds only
+
+    lease_ms = int(await raw.hget(KEY.reservation(batch.attempt_id), "lease"))
+    assert lease_ms > (time.time() + 3_000) * 1_000
+
+
 async def test_an_attempt_that_nobody_renews_is_swept_into_doubt(authority: Authority, raw: Any) -> None:
     reservation = await held(authority, ask("c1", 10, DAY))
     await lapse(raw, reservation)

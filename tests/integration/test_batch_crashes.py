@@ -15,7 +15,9 @@ from gateway.errors import StateUnavailable
 from gateway.http.wires import ANTHROPIC, OPENAI
 from gateway.policy.refusals import Refusal
 from gateway.providers.batches import Sending
+from gateway.reconcile import resolve
 from gateway.store.batches import Batch
+from gateway.usage import SimulatorInvoice
 from tests.integration.front import Front, open_front
 from tests.integration.waiting import until
 from tests.integration.world import config
@@ -227,6 +229,24 @@ async def test_redis_emptied_under_a_batch_is_rebuilt_and_the_batch_settled(
 
     assert batch.state == "ended"
     assert len(invoiced(front, batch)) == 1
+    await front.booked()
+    assert await front.held() == 0
+
+
+async def test_reconciling_leaves_a_batch_that_runs_alone(front: Front) -> None:
+    """In doubt or not, a batch may be billed for more than anybody knows of yet."""
+    parts = front.world.parts
+    batch = await taken_on(front, ask("openai", "reconciled"))
+    assert await Follower(parts.gateway).submit(batch.id)
+    await parts.authority.close_attempt(Settlement(attempt_id=batch.attempt_id, state="in_doubt"))
+    await front.world.ledger()
+
+    for usage in (None, SimulatorInvoice(front.world.simulator.url)):
+        await resolve(parts.authority, parts.store, usage, min_age_seconds=0, estimate_after_seconds=0)
+
+    assert await front.held() >= batch.asked_nano_usd
+    batch = await followed(front, batch.id)
+    assert batch.cost_nano_usd > 0
     await front.booked()
     assert await front.held() == 0
 

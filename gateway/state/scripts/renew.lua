@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- needs: core counters reservations
--- Prolongs the leases of attempts that their owner is still working on.
+-- Prolongs the leases of attempts that their owner is still working on. Never shortens one: whoever only asks
+-- how they are must not take a batch's day away.
 --
 -- ARGV[1] prefix
 -- ARGV[2] JSON: seen [epoch, seq]; attempt_ids; lease_ms
@@ -20,8 +21,9 @@ local function lost(r)
 end
 
 local function hold_on(r)
-  redis.call('HSET', reservation_key(r.id), 'lease', int(now + ask.lease_ms))
-  list_pending(r.id, r.aside and '' or r.agent, r.busy, now + ask.lease_ms + r.grace)
+  local lease = math.max(r.lease, now + ask.lease_ms)
+  redis.call('HSET', reservation_key(r.id), 'lease', int(lease))
+  list_pending(r.id, r.aside and '' or r.agent, r.busy, lease + r.grace)
   redis.call('PEXPIRE', call_key(r.call), int(CLOSED_KEEPS_MS))
   return 'held'
 end

@@ -54,6 +54,11 @@ UPDATE batches SET state = 'ended', cost_nano_usd = %(cost_nano_usd)s, output_fi
 WHERE id = %(id)s AND state = 'sent'
 RETURNING id
 
+-- What still follows a batch settles it; one that nobody has followed for a week is anybody's.
+-- name: batches_under_way
+SELECT attempt_id FROM batches
+WHERE state IN ('opening', 'held', 'sending', 'sent') AND created_at > now() - interval '7 days'
+
 -- name: retire_batches
 DELETE FROM batches WHERE id IN (
     SELECT id FROM batches WHERE created_at < %(before)s AND state NOT IN ('held', 'sending', 'sent')

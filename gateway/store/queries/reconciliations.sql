@@ -1,8 +1,10 @@
 -- Everything of a provider that is in doubt, or was settled at its estimate, and may be decided yet.
 -- name: undecided_attempts
-SELECT * FROM attempts
+SELECT * FROM attempts AS a
 WHERE provider = %(provider)s AND at >= %(since)s AND at < %(until)s
   AND (state = 'in_doubt' OR (state = 'settled' AND basis = 'estimate'))
+  AND NOT EXISTS (SELECT FROM batches AS b WHERE b.attempt_id = a.attempt_id
+                  AND b.state IN ('opening', 'held', 'sending', 'sent') AND b.created_at > now() - interval '7 days')
 ORDER BY at, attempt_id LIMIT %(limit)s
 
 -- What was sent to a provider, or may have been; what was only observed went there under another key.
