@@ -70,6 +70,12 @@ async def kept(front: Front, least: int) -> None:
     await until(there)
 
 
+def misses(front: Front) -> float:
+    families = front.world.parts.metrics.registry.collect()
+    samples = (sample for family in families for sample in family.samples)
+    return sum(sample.value for sample in samples if sample.name == "curb_cache_misses_total")
+
+
 @pytest.fixture(autouse=True)
 async def empty(front: Front) -> None:
     await front.world.parts.store.cached.forget()
@@ -78,12 +84,14 @@ async def empty(front: Front) -> None:
 @ENDPOINTS
 @EITHER_WAY
 async def test_the_same_request_is_bought_once(front: Front, path: str, stream: bool) -> None:
-    body = asked(path, f"The same {path} {stream}", stream=stream)
+    body, before = asked(path, f"The same {path} {stream}", stream=stream), misses(front)
     first = await front.post(path, body)
     await kept(front, 1)
     invoiced = front.world.invoice()
 
     second = await front.post(path, body)
+
+    assert misses(front) == before + 1
 
     assert (first.headers["x-curb-cache"], second.headers["x-curb-cache"]) == ("none", "hit")
     assert second.content == first.content
