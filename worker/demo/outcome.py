@@ -25,6 +25,7 @@ class Outcome:
     report: Report
     overspend_nano_usd: int
     temporal_ui: str
+    console: str
     cost_report: Path
     alerts: int
 
@@ -52,6 +53,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "alerts": outcome.alerts,
         "cost_report": str(outcome.cost_report),
         "temporal_ui": outcome.temporal_ui,
+        "console": outcome.console,
     }
 
 
@@ -79,6 +81,8 @@ def tell(outcome: Outcome, directory: Path, config: Path, *, keep: bool) -> None
     if outcome.went_well:
         out.print("[green]Everything came out as it should.[/green]")
     out.print(f"Temporal UI, each run with its history: {outcome.temporal_ui}")
+    if keep:
+        out.print(f"The console, what costs what and what is switched off: {outcome.console}")
     out.print(f"The day's cost report, for a browser: {_short(outcome.cost_report)}", markup=False)
     if not keep:
         places = {"CURB_DATA_DIR": directory, "CURB_CONFIG": config}

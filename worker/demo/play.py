@@ -15,15 +15,20 @@ from worker.cli.development import house_of, new_stack, prepare
 from worker.cli.errors import Failed, ServersMissing
 from worker.cli.loops import stopped_by_signals
 from worker.cli.output import console, print_json, say
-from worker.cli.servers import open_desk, who
+from worker.cli.servers import Desk, open_desk, who
 from worker.config import load_config
 from worker.demo.outcome import Outcome, document, tell
 from worker.demo.scenes import SCENES, Ending, steady, survivor_begins
 from worker.demo.stage import Narrator, SceneFailed, Stage, Worker, clear, furnish
 from worker.desk.reports import ReportDesk, rendered
+from worker.front_door import Beside, Place, serve_front_door
 from worker.settings import Settings, load_settings
 from worker.stack import Stack
+from worker.stack.ports import free_port
+from worker.tracing import trace_targets
+from worker.wiring import Servers
 
+_LOOK_SECONDS, _LOOKS_FOR_TRACES = 0.25, 120
 _SOFT = (ScopeKind.TIER, ScopeKind.MODEL)
 
 
@@ -78,18 +83,47 @@ async def _stage(settings: Settings, config: Path, narrator: Narrator, *, live: 
     """The stack, a worker and a desk; all taken down at the end, data and logs stay."""
     stack = new_stack(settings, live=live)
     narrator("stage", "starting Valkey, PostgreSQL, Temporal" + ("" if live else ", a simulated provider"))
-    worker = Worker(settings.data_dir, config)
+    worker = Worker(settings.data_dir, config, metrics_port=settings.metrics_port)
     await stack.start()
     try:
         known = house_of(settings, load_config(config), stack.record)
         await prepare(known)
         pid = await worker.start()
-        narrator("stage", f"servers are up; a worker starts (pid {pid}). Watch: {known.places.temporal_ui}")
-        async with open_desk(known) as desk:
-            yield Stage(desk, worker, narrator, settings.data_dir)
+        async with open_desk(known) as desk, _front_door(desk) as url:
+            narrator("stage", f"servers are up; a worker starts (pid {pid})")
+            narrator("stage", f"watch {url}/console and the Temporal UI, {known.places.temporal_ui}")
+            yield Stage(desk, worker, narrator, settings.data_dir, f"{url}/console")
     finally:
         await worker.stop()
         await stack.stop()
+
+
+@contextlib.asynccontextmanager
+async def _front_door(desk: Desk) -> AsyncIterator[str]:
+    """The console, and everything else that the front door has, open to this machine; yields its URL."""
+    places, stop = desk.house.places, asyncio.Event()
+    opened, place = asyncio.Event(), Place("127.0.0.1", free_port(), is_open=True)
+    door = asyncio.create_task(
+        serve_front_door(
+            Servers(places.redis_url, places.database_url),
+            desk.house.settings.model_copy(update={"metrics_port": 0}),
+            desk.house.config,
+            place,
+            stop=stop,
+            beside=Beside(desk.temporal, places.temporal_ui),
+            on_ready=lambda url: opened.set(),
+        )
+    )
+    try:
+        ready = asyncio.ensure_future(opened.wait())
+        await asyncio.wait((door, ready), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if door.done():
+            await door
+        yield place.url
+    finally:
+        stop.set()
+        await door
 
 
 async def _story(stage: Stage) -> Outcome:
@@ -135,7 +169,21 @@ async def _settle(stage: Stage, endings: dict[str, Ending], problems: list[str])
     stage.say("report", "closing the day early, as `curb report daily --close` does")
     page = await _report_of_the_day(stage)
     alerts = await desk.store.alerts.recent(ended=True)
-    return Outcome(settled, problems, report, overspend, desk.house.places.temporal_ui, page, len(alerts))
+    await _traces_told(stage)
+    ui = desk.house.places.temporal_ui
+    return Outcome(settled, problems, report, overspend, ui, stage.console, page, len(alerts))
+
+
+async def _traces_told(stage: Stage) -> None:
+    """Where somebody keeps traces, wait until they have them; the rest is told at the next start."""
+    traces = stage.desk.store.traces
+    if not trace_targets(stage.desk.house.settings, stage.desk.house.config.traces):
+        return
+    stage.say("traces", "waiting until they are told")
+    for _ in range(_LOOKS_FOR_TRACES):
+        if not any(each.waiting for each in await traces.backlog()):
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _report_of_the_day(stage: Stage) -> Path:
@@ -158,15 +206,17 @@ async def _over_budgets(stage: Stage) -> int:
 
 
 def _settings() -> Settings:
-    """The demo has servers of its own, whatever the environment says; /metrics would be in the way."""
+    """The demo has servers of its own, whatever the environment says; the usual port of /metrics may be
+    somebody else's."""
     settings = load_settings()
+    metrics_port = settings.metrics_port if "metrics_port" in settings.model_fields_set else 0
     return settings.model_copy(
         update={
             "data_dir": (settings.data_dir / "demo").resolve(),
             "redis_url": None,
             "database_url": None,
             "temporal_address": "",
-            "metrics_port": 0,
+            "metrics_port": metrics_port,
             "log_level": "error",
         }
     )

@@ -25,6 +25,7 @@ from worker.stack.processes import find_by_marker
 
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 90.0
+_TRACES = ("CURB_LANGFUSE_", "LANGFUSE_", "CURB_OTLP_", "OTEL_")
 
 
 class SceneFailed(CurbError):
@@ -45,9 +46,10 @@ class Narrator:
 class Worker:
     """`curb worker` as a process of its own, so that it can be killed."""
 
-    def __init__(self, directory: Path, config: Path) -> None:
+    def __init__(self, directory: Path, config: Path, *, metrics_port: int = 0) -> None:
         self._directory = directory
         self._config = config
+        self._metrics_port = metrics_port
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> int:
@@ -67,11 +69,12 @@ class Worker:
         return self._process.pid
 
     def _environment(self) -> dict[str, str]:
-        """Ours without settings of other servers: the worker must find this stack."""
-        keep = {name: value for name, value in os.environ.items() if name not in variables()}
+        """Ours, without other servers: the worker must find this stack. Who keeps traces is known to it."""
+        ours = {name for name in variables() if not name.startswith(_TRACES)}
+        keep = {name: value for name, value in os.environ.items() if name not in ours}
         return keep | {
             "CURB_DATA_DIR": str(self._directory),
-            "CURB_METRICS_PORT": "0",
+            "CURB_METRICS_PORT": str(self._metrics_port),
             "CURB_SHUTDOWN_SECONDS": "5",
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
@@ -106,6 +109,7 @@ class Stage:
     worker: Worker
     say: Narrator
     directory: Path
+    console: str
 
     @property
     def files(self) -> Path:
