@@ -80,13 +80,13 @@ class Curb:
 class Dev:
     """`curb dev` while it runs. places: what it printed about itself."""
 
-    def __init__(self, curb: Curb, *arguments: str) -> None:
+    def __init__(self, curb: Curb, *arguments: str, metrics_port: int = 0) -> None:
         self.errors = curb.directory / "dev.err"
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 (*CURB, "dev", "--json", *arguments),
                 cwd=curb.directory,
-                env=curb.environment({"CURB_METRICS_PORT": "0"}),
+                env=curb.environment({"CURB_METRICS_PORT": str(metrics_port)}),
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
