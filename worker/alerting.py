@@ -8,6 +8,7 @@ noticed. A crash anywhere in between repeats a step that changes nothing the sec
 import asyncio
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import structlog
 from temporalio.client import Client
@@ -27,6 +28,7 @@ from worker.config import Config
 from worker.config_alerts import alert_policy, channels_asked_for
 from worker.config_channels import channel_type
 from worker.config_errors import dotted
+from worker.config_teams import owners_mailboxes, owners_routes
 from worker.wiring import Parts
 from workflows.queues import SUPERVISION
 
@@ -176,8 +178,16 @@ def alerts_here(config: Config, channels: Mapping[str, Channel]) -> AlertPolicy:
     for path, name in channels_asked_for(config.alerts, config.alert_rules):
         if channels and name not in channels:
             raise ConfigurationError(f"{dotted(path)}: there is no channel {name} here; {_remedy(name)}")
-    kinds = {name: channel_type(name, config.channels) for name in channels}
-    return alert_policy(config.alerts, kinds, config.gateway.timezone)
+    for name, team in config.teams.items():
+        for owner in team.owners:
+            if channels and owner not in channels:
+                raise ConfigurationError(
+                    f"teams.{name}.owner: there is no channel {owner} here; {_remedy(owner)}"
+                )
+    mailboxes = owners_mailboxes(config.teams)
+    kinds = {name: channel_type(name, config.channels) for name in channels if name not in mailboxes}
+    policy = alert_policy(config.alerts, kinds, config.gateway.timezone)
+    return replace(policy, routes=(*owners_routes(config.teams), *policy.routes))
 
 
 def _remedy(name: str) -> str:

@@ -46,6 +46,7 @@ from worker.config_schema import (
     ProviderSection,
     TierSection,
 )
+from worker.config_teams import Team, teams_of
 from worker.config_traces import TracesPlan, traces_plan
 from worker.settings import Settings
 from worker.yaml_lines import parse
@@ -77,6 +78,7 @@ class Config:
     sweep: SweepRules = SweepRules()
     reports: ReportPolicy = ReportPolicy()
     traces: TracesPlan = TracesPlan()
+    teams: Mapping[str, Team] = field(default_factory=dict)
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -122,6 +124,7 @@ def parse_config(text: str, name: str = FILE_NAME) -> Config:
         retention=retention_policy(file.retention),
         reports=report_policy(file.reports),
         traces=traces_plan(file.traces),
+        teams=teams_of(file.teams),
     )
 
 

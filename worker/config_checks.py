@@ -18,6 +18,7 @@ from worker.config_reports import report_checks
 from worker.config_retention import retention_checks
 from worker.config_schedules import schedule_checks
 from worker.config_schema import File
+from worker.config_teams import team_checks
 
 
 def cross_checks(file: File, gateway: GatewayConfig) -> Iterator[Problem]:
@@ -32,6 +33,7 @@ def cross_checks(file: File, gateway: GatewayConfig) -> Iterator[Problem]:
     yield from cache_checks(file.cache, gateway, wishes)
     yield from rate_limit_checks(file.rate_limits, gateway)
     yield from alert_checks(file.alerts, file.alert_rules)
+    yield from team_checks(file.teams, file.alerts.channels)
     yield from health_checks(file.provider_health, gateway, file.schedules)
     yield from usage_checks(gateway)
     yield from anomaly_checks(file.anomalies, file.alert_rules)

@@ -20,6 +20,7 @@ from worker.config_reconcile import ReconcileSection
 from worker.config_reports import ReportsSection
 from worker.config_retention import RetentionSection
 from worker.config_schedules import Schedule
+from worker.config_teams import TeamSection
 from worker.config_traces import TracesSection
 from worker.config_values import (
     Amount,
@@ -219,6 +220,7 @@ class File(Section):
     doubt_settles_after: Seconds = 86_400.0
     monthly_budget: Limit = None
     user_limits: dict[str, Budget] = Field(default_factory=dict)
+    teams: dict[Name, TeamSection] = Field(default_factory=dict)
     alert_rules: tuple[AlertRule, ...] = ()
     alerts: AlertsSection = AlertsSection()
     provider_health: HealthSection = HealthSection()

@@ -20,6 +20,7 @@ from gateway.metrics import Metrics
 from worker.alerting import dispatcher
 from worker.channels import open_channels
 from worker.config import Config, gateway_config
+from worker.config_teams import owners_mailboxes
 from worker.enforcer import Enforcer
 from worker.front_door import Beside, Place, front_door
 from worker.loading import load
@@ -111,7 +112,7 @@ def _channels(
     """The channels of a process that supervises; no other needs their secrets."""
     if "supervision" not in roles:
         return contextlib.nullcontext({})
-    return open_channels(config.channels, settings)
+    return open_channels({**owners_mailboxes(config.teams), **config.channels}, settings)
 
 
 def _door(

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -26,6 +27,7 @@ from gateway.state.values import AgentUse
 from gateway.store import Store
 from gateway.store.figures import UsageSum
 from worker.config import Config
+from worker.config_teams import Team
 from worker.desk.reports import calendar_of
 from worker.house_metrics import House, budgets_of_many, gauge, house_families, used_nano_usd
 from worker.upkeep import switch_names
@@ -79,6 +81,7 @@ class SharedState(Collector):
         self._agents = tuple(agents)
         self._names = switch_names(config, agents)
         self._deployments = config.gateway.deployments
+        self._teams = config.teams
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._lock = asyncio.Lock()
@@ -98,7 +101,7 @@ class SharedState(Collector):
             looking = asyncio.run_coroutine_threadsafe(self.fresh(), self._loop)
             with contextlib.suppress(TimeoutError):
                 looking.result(_THREAD_SECONDS)
-        yield from _families(self._seen)
+        yield from _families(self._seen, self._teams)
         yield from house_families(self._seen.house, self._deployments)
 
     async def _look(self) -> Shared:
@@ -152,7 +155,7 @@ async def _part(asked: Awaitable[_T], otherwise: _T) -> _T:
         return otherwise
 
 
-def _families(seen: Shared) -> Iterable[Metric]:
+def _families(seen: Shared, teams: Mapping[str, Team]) -> Iterable[Metric]:
     yield gauge(
         "llm_budget_remaining_dollars", "Dollars left of an agent's day", ("agent",),
         [((u.agent,), _left(u) / NANO_PER_USD) for u in seen.uses if u.limit_nano_usd is not None],
@@ -166,8 +169,8 @@ def _families(seen: Shared) -> Iterable[Metric]:
         [((u.agent,), _velocity(u)) for u in seen.uses],
     )  # fmt: skip
     yield gauge(
-        "llm_monthly_budget_utilization", "Used share of a team's month; '' is everybody's",
-        ("department", "project"), _months(seen.months),
+        "llm_monthly_budget_utilization", "Used share of a department's month; '' is everybody's",
+        ("department", "project"), _months(seen.months, teams),
     )  # fmt: skip
     yield gauge(
         "llm_kill_switch_active", "1 for a switch that is set", ("scope", "target"),
@@ -188,13 +191,18 @@ def _velocity(use: AgentUse) -> float:
     return use.velocity_nano_usd / NANO_PER_USD / max(use.velocity_window_seconds / 60, 1e-9)
 
 
-def _months(states: Sequence[BudgetState]) -> list[tuple[tuple[str, str], float]]:
-    found = []
+def _months(states: Sequence[BudgetState], teams: Mapping[str, Team]) -> list[tuple[tuple[str, str], float]]:
+    """By department and project: what their teams have used of what they have together."""
+    used: Counter[tuple[str, str]] = Counter()
+    limits: Counter[tuple[str, str]] = Counter()
     for state in states:
         kind, _, name = state.scope.partition(":")
         if state.limit_nano_usd and kind in ("team", "global"):
-            found.append(((name, ""), used_nano_usd(state) / state.limit_nano_usd))
-    return found
+            team = teams.get(name, Team()) if kind == "team" else Team()
+            label = (team.department or name, team.project)
+            used[label] += used_nano_usd(state)
+            limits[label] += state.limit_nano_usd
+    return [(label, used[label] / limit) for label, limit in limits.items()]
 
 
 def _switch(name: str) -> tuple[str, str]:
