@@ -13,6 +13,7 @@ from activities.heartbeats import heartbeating
 from gateway.batches.following import Follower, NotYet
 from gateway.providers.errors import ProviderError
 
+_SETTLED_WHATEVER = 30  # a quarter of an hour: results that lack something then will not be better
 _AT_ONCE_SECONDS = 600.0  # then the workflow asks again, so that an activity is never long
 
 
@@ -45,7 +46,7 @@ class BatchActivities:
     async def settle_batch(self, batch_id: str) -> None:
         """Fetch what came of it, and book it."""
         async with _told(), heartbeating():
-            await self._follower.settle(batch_id)
+            await self._follower.settle(batch_id, patient=activity.info().attempt < _SETTLED_WHATEVER)
 
     @activity.defn
     async def cancel_batch(self, batch_id: str) -> None:

@@ -5,47 +5,39 @@ finds it so later looks for the batch at the provider before he sends again, and
 asked, nobody sends again: its money is in doubt.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 
 from gateway.batches.opening import api_of
+from gateway.batches.results import bought_of, settled, settlement, unsent
 from gateway.calls import Settlement
 from gateway.config import Deployment, Provider
 from gateway.errors import ConfigurationError, CurbError
 from gateway.events import Event, Opened
 from gateway.gateway import Gateway
-from gateway.policy.pricing import cost
-from gateway.policy.usage import Usage
 from gateway.providers.batches import BatchApi, Results, Sending, Told
 from gateway.providers.errors import ErrorKind, ProviderError
 from gateway.settling import Settler
 from gateway.state.watcher import BUDGET_SWITCH
 from gateway.state.wire import kill_switches
-from gateway.store.batches import Batch
+from gateway.store.batches import Batch, BatchState
+from gateway.store.store import Store
 
 log = structlog.get_logger(__name__)
 
 _OPENING_SECONDS = 60.0
 _ANSWER_SECONDS = 90.0  # the longest that a request which was sent in time may still be on its way
+_GONE = (404, 410)
 _CANCELLING = frozenset({"cancelling", "canceling"})
 
 
 class NotYet(CurbError):
     """The next step cannot be done now; try it again."""
-
-
-@dataclass
-class _Bought:
-    """What a batch came to. unknown: answers without a usage that can be read."""
-
-    usage: Usage = field(default_factory=Usage)
-    cost_nano_usd: int = 0
-    answered: int = 0
-    unknown: int = 0
 
 
 class Follower:
@@ -65,11 +57,11 @@ class Follower:
         if batch.state == "opening":
             return await self._still_opening(batch)
         if batch.state == "held" and batch.cancel_asked:
-            return await self._never_sent(batch)
-        if batch.state == "held" and await self._store.batches.move(batch_id, "held", "sending"):
-            return await self._send(batch)
+            return await self._never_sent(batch, "cancelled before it was handed in", "cancelled")
+        if batch.state == "held" and await self._is_cut(batch):
+            return await self._never_sent(batch, "a switch was set before it was handed in", "switched")
         if batch.state == "held":
-            raise NotYet("somebody else hands it in")
+            return await self._send(batch)
         if batch.state == "sending":
             return await self._look_for(batch)
         return batch.state == "sent"
@@ -80,52 +72,61 @@ class Follower:
             raise NotYet("it is being taken on")
         if not await self._store.batches.move(batch.id, "opening", "failed", error="taking it on failed"):
             raise NotYet("it was just taken on")
-        await self._close(batch, _unsent(batch, "taking it on failed"))
+        await self._close(batch, unsent(batch, "taking it on failed"))
         return False
 
-    async def _never_sent(self, batch: Batch) -> bool:
-        why = "cancelled before it was handed in"
+    async def _never_sent(self, batch: Batch, why: str, error_type: str) -> bool:
         if not await self._store.batches.move(batch.id, "held", "failed", error=why):
             raise NotYet("somebody else hands it in")
-        await self._close(batch, _unsent(batch, why, "cancelled"))
+        await self._close(batch, unsent(batch, why, error_type))
         return False
 
     async def _send(self, batch: Batch) -> bool:
+        """All that can fail without harm comes before the row says `sending`."""
         if not await self._is_held(batch):
             why = "its money was settled before it was handed in"
-            await self._store.batches.move(batch.id, "sending", "failed", error=why)
+            await self._store.batches.move(batch.id, "held", "failed", error=why)
             return False
         provider, _ = self._place(batch)
         upload = await self._store.batches.upload(batch.id)
         headers = batch.metadata if batch.family == "anthropic" else {}
         sending = Sending(batch.endpoint, upload, batch.id, batch.attempt_id, headers)
+        api, turn = api_of(batch.family), _Turn(self._store, batch.id, self._rules.send_seconds)
         try:
-            told = await api_of(batch.family).create(
-                self._gateway.http, provider, sending, before_send=_within(self._rules.send_seconds)
-            )
+            told = await api.create(self._gateway.http, provider, sending, begin=turn.begin)
         except ProviderError as error:
-            if error.sent and not error.complete:
+            if turn.since is not None and _may_have_come(error, api):
                 raise  # the row says `sending`: it is looked for
-            await self._not_taken(batch, error)
+            await self._not_taken(batch, error, turn.since)
             return False
-        return await self._sent(batch, told)
+        return await self._sent(batch, told, turn.since)
 
     async def _is_held(self, batch: Batch) -> bool:
         """Whether its money is counted still, held or in doubt; held anew for as long as it may take."""
         renewed = await self._gateway.authority.renew([batch.attempt_id], self._rules.hold_seconds)
         return renewed[batch.attempt_id][0] in ("held", "in_doubt")
 
-    async def _not_taken(self, batch: Batch, error: ProviderError) -> None:
-        """Nothing was bought. Raises NotYet where trying again may help."""
+    async def _not_taken(self, batch: Batch, error: ProviderError, since: datetime | None) -> None:
+        """Nothing was bought. since: when its turn began, None before that. Raises NotYet where trying again
+        may help."""
+        batches = self._store.batches
         if error.retryable:
-            await self._store.batches.move(batch.id, "sending", "held")
+            if since is not None:
+                await batches.move(batch.id, "sending", "held", since=since)
             raise NotYet(error.summary) from error
-        await self._store.batches.move(batch.id, "sending", "failed", error=error.summary)
-        await self._close(batch, _unsent(batch, error.summary, error.kind.value))
+        was: BatchState = "held" if since is None else "sending"
+        if not await batches.move(batch.id, was, "failed", error=error.summary, since=since):
+            raise NotYet("somebody else hands it in") from error
+        await self._close(batch, unsent(batch, error.summary, error.kind.value))
 
-    async def _sent(self, batch: Batch, told: Told) -> bool:
-        await self._store.batches.move(batch.id, "sending", "sent", provider_batch_id=told.id)
-        await self._store.batches.note(batch.id, told.document)
+    async def _sent(self, batch: Batch, told: Told, since: datetime | None) -> bool:
+        batches = self._store.batches
+        if not await batches.move(batch.id, "sending", "sent", provider_batch_id=told.id, since=since):
+            now = await batches.get(batch.id)
+            if now.provider_batch_id != told.id:
+                log.error("a batch came late: nobody follows it", batch=batch.id, provider_batch=told.id)
+            return now.state == "sent"
+        await batches.note(batch.id, told.document)
         log.info("batch handed in", batch=batch.id, provider=batch.provider, requests=batch.requests)
         return True
 
@@ -138,10 +139,10 @@ class Follower:
         api = api_of(batch.family)
         if not api.findable:
             return await self._lost(batch)
-        told = await api.find(self._gateway.http, provider, batch.id)
+        told = await api.find(self._gateway.http, provider, batch.id, batch.created_at)
         if told is not None:
-            return await self._sent(batch, told)
-        await self._store.batches.move(batch.id, "sending", "held")
+            return await self._sent(batch, told, batch.sending_at)
+        await self._store.batches.move(batch.id, "sending", "held", since=batch.sending_at)
         raise NotYet("the provider has no such batch: it is handed in again")
 
     @property
@@ -151,7 +152,7 @@ class Follower:
     async def _lost(self, batch: Batch) -> bool:
         """Sent or not, this provider cannot say: what it may cost stays counted until its usage tells."""
         why = "handing it in was cut off, and the provider cannot say whether it came"
-        doubt = _settlement(
+        doubt = settlement(
             batch,
             state="in_doubt",
             status="error",
@@ -186,8 +187,12 @@ class Follower:
         switches, cut = await self._gateway.authority.watch_values(names, runs)
         return bool(cut) or any(not value.startswith(BUDGET_SWITCH) for value in switches.values())
 
-    async def settle(self, batch_id: str) -> None:
-        """Fetch what came of an ended batch, keep it for its client, and book what it cost."""
+    async def settle(self, batch_id: str, *, patient: bool = True) -> None:
+        """Fetch what came of an ended batch, keep it for its client, and book what it cost.
+
+        patient: results that are gone, or lack answers, raise ProviderError, since they may be better
+        the next time; else what is missing is in doubt.
+        """
         batch = await self._store.batches.get(batch_id)
         if batch.state != "sent":
             return
@@ -196,16 +201,20 @@ class Follower:
         told = await api.look(self._gateway.http, provider, batch.provider_batch_id)
         if not told.ended:
             raise NotYet("it has not ended")
-        results = Results()
-        if not told.rejected:
-            results = await api.results(self._gateway.http, provider, told)
-        bought = self._bought(batch, deployment, api, results)
+        results = await self._results(api, provider, told, patient=patient)
+        price = self._gateway.price(deployment, batch.created_at)
+        if price is None:
+            raise ConfigurationError(f"{batch.deployment}: no price is known any more: batch {batch.id}")
+        bought = await asyncio.to_thread(bought_of, price, api, told, results)
+        if bought.unread and patient:
+            what = f"{batch.provider} has not told of {bought.unread} answers that there are"
+            raise ProviderError(ErrorKind.BAD_RESPONSE, what, sent=True)
         output, errors = [
             await self._kept(batch, name, content)
             for name, content in (("output", results.output), ("errors", results.errors))
         ]
-        settlement = _settled(batch, told, bought)
-        await self._close(batch, settlement)
+        close = settled(batch, told, bought)
+        await self._close(batch, close)
         ended = await self._store.batches.end(
             batch_id,
             cost_nano_usd=bought.cost_nano_usd,
@@ -214,26 +223,19 @@ class Follower:
             error_file_id=errors,
         )
         if ended:
-            self._gateway.metrics.bought(Opened(**batch.opened), batch.deployment, settlement)
+            self._gateway.metrics.bought(Opened(**batch.opened), batch.deployment, close)
             log.info("batch settled", batch=batch_id, cost_nano_usd=bought.cost_nano_usd)
 
-    def _bought(self, batch: Batch, deployment: Deployment, api: BatchApi, results: Results) -> _Bought:
-        price = self._gateway.price(deployment, batch.created_at)
-        if price is None:
-            raise ConfigurationError(f"{batch.deployment}: no price is known any more: batch {batch.id}")
-        bought = _Bought()
+    async def _results(self, api: BatchApi, provider: Provider, told: Told, *, patient: bool) -> Results:
+        if told.rejected:
+            return Results()
         try:
-            for each in api.answered(results):
-                bought.answered += 1
-                if each.usage is None:
-                    bought.unknown += 1
-                    continue
-                bought.usage = _sum(bought.usage, each.usage)
-                bought.cost_nano_usd += cost(price, each.usage, batch=True)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            what = f"{batch.provider} sent results that make no sense: {type(error).__name__}"
-            raise ProviderError(ErrorKind.BAD_RESPONSE, what, sent=True) from error
-        return bought
+            return await api.results(self._gateway.http, provider, told)
+        except ProviderError as error:
+            if patient or not (error.kind is ErrorKind.BAD_RESPONSE or error.status in _GONE):
+                raise
+            log.error("the results of a batch are not to be had", batch=told.id, error=error.summary)
+            return Results()
 
     async def _kept(self, batch: Batch, name: str, content: bytes) -> str:
         """Keep a file of results; its id, '' where there is nothing in it."""
@@ -269,58 +271,34 @@ class Follower:
             ) from None
 
 
-def _within(seconds: float) -> Callable[[], None]:
-    """What is called right before the request that buys: it may not leave later than this."""
-    end = time.monotonic() + seconds
+@dataclass
+class _Turn:
+    """One follower's turn to hand a batch in. since: when it began, by the clock of Postgres; None before.
 
-    def check() -> None:
-        if time.monotonic() > end:
+    Its time runs from before the row says so: who is held up in between, however long, sends nothing more.
+    """
+
+    store: Store
+    batch_id: str
+    seconds: float
+    since: datetime | None = None
+    _end: float = 0.0
+
+    async def begin(self) -> Callable[[], None]:
+        """Called again when it is another key's turn, which gets no more time. Raises NotYet."""
+        if self.since is None:
+            self._end = time.monotonic() + self.seconds
+            self.since = await self.store.batches.begin(self.batch_id)
+        if self.since is None:
+            raise NotYet("somebody else hands it in, or it is to be cancelled")
+        return self._check
+
+    def _check(self) -> None:
+        if time.monotonic() > self._end:
             raise ProviderError(ErrorKind.CONNECT, "its time to be sent was over", sent=False)
 
-    return check
 
-
-def _unsent(batch: Batch, why: str, error_type: str = "not_sent") -> Settlement:
-    return _settlement(
-        batch, state="settled", status="error", basis="not_sent", error_type=error_type, error_message=why
-    )
-
-
-def _settled(batch: Batch, told: Told, bought: _Bought) -> Settlement:
-    counts = {"requests": batch.requests, "answered": bought.answered, "unknown": bought.unknown}
-    common: dict[str, object] = {
-        "status": "success" if bought.answered else "error",
-        "error_type": "" if bought.answered else "rejected" if told.rejected else "none_answered",
-        "error_message": told.rejected,
-        "input_tokens": bought.usage.input_tokens,
-        "output_tokens": bought.usage.output_tokens,
-        "cache_read_tokens": bought.usage.cache_read_tokens,
-        "cache_write_tokens": bought.usage.cache_write_tokens,
-        "reasoning_tokens": bought.usage.reasoning_tokens,
-        "provider_usage": counts,
-        "provider_request_id": told.id,
-        "finish_reason": "stop" if bought.answered else "",
-    }
-    if bought.unknown:
-        rest = -(-batch.asked_nano_usd * bought.unknown // batch.requests)
-        return _settlement(batch, state="in_doubt", estimate_nano_usd=bought.cost_nano_usd + rest, **common)
-    return _settlement(batch, state="settled", basis="batch", cost_nano_usd=bought.cost_nano_usd, **common)
-
-
-def _settlement(batch: Batch, **fields: object) -> Settlement:
-    common: dict[str, object] = {
-        "attempt_id": batch.attempt_id,
-        "price_id": str(batch.opened.get("price_id", "")),
-        "done_ms": time.time_ns() // 1_000_000,
-    }
-    return Settlement.model_validate(common | fields)
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        one.input_tokens + other.input_tokens,
-        one.output_tokens + other.output_tokens,
-        one.cache_read_tokens + other.cache_read_tokens,
-        one.cache_write_tokens + other.cache_write_tokens,
-        one.reasoning_tokens + other.reasoning_tokens,
-    )
+def _may_have_come(error: ProviderError, api: BatchApi) -> bool:
+    """Whether the batch may be at the provider all the same. What a server says that failed (500 and more) is
+    not believed where looking costs nothing: a batch is a day's work for thousands of calls."""
+    return error.sent and (not error.complete or (api.findable and (error.status or 0) >= 500))

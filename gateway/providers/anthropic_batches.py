@@ -5,12 +5,23 @@ A batch carries nothing by which it could be found again: one whose creation was
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from gateway.config import FamilyName, Provider
 from gateway.providers.answers import Progress
 from gateway.providers.anthropic import VERSION
-from gateway.providers.batches import MOST_RESULT_BYTES, Answered, Results, Sending, Told
+from gateway.providers.batches import (
+    MOST_RESULT_BYTES,
+    NO_SENSE,
+    Answered,
+    Begin,
+    Results,
+    Sending,
+    Told,
+    count_of,
+    lines_of,
+)
 from gateway.providers.errors import ErrorKind, ProviderError
 from gateway.providers.exchange import asked
 from gateway.providers.http import Http
@@ -31,9 +42,8 @@ class AnthropicBatches:
     def encode(self, requests: Sequence[tuple[str, bytes]], endpoint: str) -> bytes:
         return dumps({"requests": [{"custom_id": i, "params": loads(body)} for i, body in requests]})
 
-    async def create(
-        self, http: Http, provider: Provider, sending: Sending, *, before_send: Callable[[], None]
-    ) -> Told:
+    async def create(self, http: Http, provider: Provider, sending: Sending, *, begin: Begin) -> Told:
+        check = await begin()
         headers = {**sending.headers, "x-client-request-id": sending.attempt_id}
         said = await _asked(
             http,
@@ -42,11 +52,11 @@ class AnthropicBatches:
             sending.upload,
             headers,
             seconds=_TRANSFER_SECONDS,
-            before_send=before_send,
+            before_send=check,
         )
         return _told(provider, said)
 
-    async def find(self, http: Http, provider: Provider, marker: str) -> Told | None:
+    async def find(self, http: Http, provider: Provider, marker: str, since: datetime) -> Told | None:
         raise ProviderError(ErrorKind.BAD_RESPONSE, f"{provider.name} cannot tell", sent=False)
 
     async def look(self, http: Http, provider: Provider, id: str) -> Told:
@@ -67,12 +77,15 @@ class AnthropicBatches:
         return Results(output=said)
 
     def answered(self, results: Results) -> Iterator[Answered]:
-        for line in filter(None, results.output.splitlines()):
-            one = loads(line)
-            if one["result"]["type"] == "succeeded":
-                said = one["result"]["message"].get("usage")
-                usage = anthropic_usage(said) if isinstance(said, dict) else None
-                yield Answered(str(one["custom_id"]), usage)
+        for line in lines_of(results.output):
+            try:
+                one = loads(line)
+                if one["result"]["type"] == "succeeded":
+                    said = one["result"]["message"].get("usage")
+                    usage = anthropic_usage(said) if isinstance(said, dict) else None
+                    yield Answered(str(one["custom_id"]), usage)
+            except NO_SENSE:
+                yield Answered("", None)
 
 
 async def _asked(
@@ -100,14 +113,15 @@ async def _asked(
             before_send=before_send,
         )
 
-    return await http.keys.using(provider, Progress(), ask)
+    return await http.keys.using(provider, Progress(), ask, scattered=path != _PATH)
 
 
 def _told(provider: Provider, said: bytes) -> Told:
     try:
         document: Mapping[str, Any] = loads(said)
-        return Told(str(document["id"]), document["processing_status"] == "ended", document)
-    except (ValueError, LookupError, TypeError) as error:
+        ended, answered = document["processing_status"] == "ended", count_of(document, "succeeded")
+        return Told(str(document["id"]), ended, document, answered=answered)
+    except NO_SENSE as error:
         raise ProviderError(
             ErrorKind.BAD_RESPONSE, f"{provider.name} sent what is no batch", sent=True
         ) from error

@@ -84,10 +84,29 @@ class KeyPool:
         self._uses: dict[tuple[str, str], _Use] = {}
         self._turn = 0
 
-    async def using(self, provider: Provider, progress: Progress, send: Callable[[str], Awaitable[_T]]) -> _T:
+    async def any_of(self, provider: Provider, send: Callable[[str], Awaitable[_T | None]]) -> _T | None:
+        """What one of the keys is told, asked one after the other; None: none of them is told anything.
+
+        Raises what `send` raises: then nobody knows.
+        """
+        for secret in [each.secret for each in credentials(provider)] or [""]:
+            found = await send(secret)
+            if found is not None:
+                return found
+        return None
+
+    async def using(
+        self,
+        provider: Provider,
+        progress: Progress,
+        send: Callable[[str], Awaitable[_T]],
+        *,
+        scattered: bool = False,
+    ) -> _T:
         """Send with the key that is least in use ('' where there is none), and with another one where that
         is refused or out of quota: such an answer says that nothing was bought.
 
+        scattered: what is asked about belongs to one of the keys; another does not find it (404).
         Raises what `send` raises, and ProviderError (auth, not sent) where no key is there.
         """
         left = list(credentials(provider))
@@ -102,12 +121,13 @@ class KeyPool:
                     return await send(key.secret)
             except ProviderError as error:
                 seconds = _left_alone_seconds(error)
-                if not seconds:
+                if not seconds and not (scattered and error.status == 404):
                     raise
-                use.left_alone_until = self._clock() + seconds
-                log.warning(
-                    "a key is left alone", provider=provider.name, key=key.source, why=error.kind.value
-                )
+                if seconds:
+                    use.left_alone_until = self._clock() + seconds
+                    log.warning(
+                        "a key is left alone", provider=provider.name, key=key.source, why=error.kind.value
+                    )
                 waits += [] if error.retry_after_seconds is None else [error.retry_after_seconds]
                 if not left:
                     error.retry_after_seconds = min(waits, default=None)

@@ -5,12 +5,23 @@ https://platform.openai.com/docs/api-reference/batch
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from gateway.config import FamilyName, Provider
 from gateway.policy.usage import Usage
 from gateway.providers.answers import Progress
-from gateway.providers.batches import MOST_RESULT_BYTES, Answered, Results, Sending, Told
+from gateway.providers.batches import (
+    MOST_RESULT_BYTES,
+    NO_SENSE,
+    Answered,
+    Begin,
+    Results,
+    Sending,
+    Told,
+    count_of,
+    lines_of,
+)
 from gateway.providers.errors import ErrorKind, ProviderError
 from gateway.providers.exchange import asked
 from gateway.providers.http import Http
@@ -20,9 +31,11 @@ from gateway.providers.wire_json import dumps, loads
 MARKER = "curb_batch"
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _SECONDS = 60.0
+_MOST_BYTES = 32 * 1024 * 1024
 _TRANSFER_SECONDS = 600.0
 _PAGE = 100
 _MOST_PAGES = 20
+_CLOCKS_SECONDS = 86_400  # more than any clock of theirs is off
 
 
 class OpenAIBatches:
@@ -38,35 +51,30 @@ class OpenAIBatches:
         )
         return b"\n".join(lines)
 
-    async def create(
-        self, http: Http, provider: Provider, sending: Sending, *, before_send: Callable[[], None]
-    ) -> Told:
-        content_type, body = _form(sending.upload)
-        kept = await _asked(
-            http, provider, "/files", body, {"content-type": content_type}, seconds=_TRANSFER_SECONDS
-        )
-        order = {
-            "input_file_id": loads(kept)["id"],
-            "endpoint": sending.endpoint,
-            "completion_window": "24h",
-            "metadata": {MARKER: sending.marker},
-        }
-        headers = {"x-client-request-id": sending.attempt_id}
-        said = await _asked(http, provider, "/batches", dumps(order), headers, before_send=before_send)
-        return _told(provider, said)
+    async def create(self, http: Http, provider: Provider, sending: Sending, *, begin: Begin) -> Told:
+        content_type, form = _form(sending.upload)
 
-    async def find(self, http: Http, provider: Provider, marker: str) -> Told | None:
-        after = ""
-        for _ in range(_MOST_PAGES):
-            query = f"?limit={_PAGE}" + (f"&after={after}" if after else "")
-            page = loads(await _asked(http, provider, f"/batches{query}", method="GET"))
-            for each in page["data"]:
-                if (each.get("metadata") or {}).get(MARKER) == marker:
-                    return _read(each)
-            if not page.get("has_more") or not page["data"]:
-                return None
-            after = page["data"][-1]["id"]
-        raise ProviderError(ErrorKind.BAD_RESPONSE, f"{provider.name} has too many batches", sent=False)
+        async def hand_in(key: str) -> bytes:
+            kept = await _with(
+                key, http, provider, "/files", form, {"content-type": content_type}, seconds=_TRANSFER_SECONDS
+            )
+            order = {
+                "input_file_id": _id_of(provider, kept),
+                "endpoint": sending.endpoint,
+                "completion_window": "24h",
+                "metadata": {MARKER: sending.marker},
+            }
+            headers = {"x-client-request-id": sending.attempt_id}
+            check = await begin()
+            return await _with(key, http, provider, "/batches", dumps(order), headers, before_send=check)
+
+        return _told(provider, await http.keys.using(provider, Progress(), hand_in))
+
+    async def find(self, http: Http, provider: Provider, marker: str, since: datetime) -> Told | None:
+        async def look_through(key: str) -> Told | None:
+            return await _find(key, http, provider, marker, int(since.timestamp()) - _CLOCKS_SECONDS)
+
+        return await http.keys.any_of(provider, look_through)
 
     async def look(self, http: Http, provider: Provider, id: str) -> Told:
         return _told(provider, await _asked(http, provider, f"/batches/{id}", method="GET"))
@@ -90,12 +98,14 @@ class OpenAIBatches:
         )
 
     def answered(self, results: Results) -> Iterator[Answered]:
-        for line in filter(None, results.output.splitlines()):
-            one = loads(line)
-            response = one.get("response") or {}
-            if response.get("status_code") == 200:
-                usage = response["body"].get("usage")
-                yield Answered(str(one["custom_id"]), _usage(usage))
+        for line in lines_of(results.output):
+            try:
+                one = loads(line)
+                response = one.get("response") or {}
+                if response.get("status_code") == 200:
+                    yield Answered(str(one["custom_id"]), _usage(response["body"].get("usage")))
+            except NO_SENSE:
+                yield Answered("", None)
 
 
 def _usage(reported: Any) -> Usage | None:
@@ -108,7 +118,47 @@ def _usage(reported: Any) -> Usage | None:
 _FILES = ("output_file_id", "error_file_id")
 
 
+async def _find(key: str, http: Http, provider: Provider, marker: str, since: int) -> Told | None:
+    """Page after page, the latest first; not further back than it can be."""
+    after = ""
+    for _ in range(_MOST_PAGES):
+        query = f"?limit={_PAGE}" + (f"&after={after}" if after else "")
+        try:
+            page = loads(await _with(key, http, provider, f"/batches{query}", method="GET"))
+            found = list(page["data"])
+            for each in found:
+                if (each.get("metadata") or {}).get(MARKER) == marker:
+                    return _read(each)
+            created = [int(each["created_at"]) for each in found]
+        except NO_SENSE as error:
+            raise _no_batch(provider) from error
+        if not found or not page.get("has_more"):
+            return None
+        if created[-1] < since and created == sorted(created, reverse=True):
+            return None
+        after = found[-1]["id"]
+    raise ProviderError(ErrorKind.BAD_RESPONSE, f"{provider.name} has too many batches", sent=False)
+
+
 async def _asked(
+    http: Http,
+    provider: Provider,
+    path: str,
+    *,
+    method: str = "POST",
+    seconds: float = _SECONDS,
+    most_bytes: int = _MOST_BYTES,
+) -> bytes:
+    """About a batch or a file that one of the keys has made."""
+
+    async def ask(key: str) -> bytes:
+        return await _with(key, http, provider, path, method=method, seconds=seconds, most_bytes=most_bytes)
+
+    return await http.keys.using(provider, Progress(), ask, scattered=True)
+
+
+async def _with(
+    key: str,
     http: Http,
     provider: Provider,
     path: str,
@@ -117,32 +167,38 @@ async def _asked(
     *,
     method: str = "POST",
     seconds: float = _SECONDS,
-    most_bytes: int = 32 * 1024 * 1024,
+    most_bytes: int = _MOST_BYTES,
     before_send: Callable[[], None] = lambda: None,
 ) -> bytes:
-    async def ask(key: str) -> bytes:
-        return await asked(
-            http,
-            provider,
-            path,
-            body,
-            {**(headers or {}), **({"authorization": f"Bearer {key}"} if key else {})},
-            timeout_seconds=seconds,
-            method=method,
-            most_bytes=most_bytes,
-            before_send=before_send,
-        )
+    return await asked(
+        http,
+        provider,
+        path,
+        body,
+        {**(headers or {}), **({"authorization": f"Bearer {key}"} if key else {})},
+        timeout_seconds=seconds,
+        method=method,
+        most_bytes=most_bytes,
+        before_send=before_send,
+    )
 
-    return await http.keys.using(provider, Progress(), ask)
+
+def _id_of(provider: Provider, said: bytes) -> str:
+    try:
+        return str(loads(said)["id"])
+    except NO_SENSE as error:
+        raise _no_batch(provider) from error
+
+
+def _no_batch(provider: Provider) -> ProviderError:
+    return ProviderError(ErrorKind.BAD_RESPONSE, f"{provider.name} sent what is no batch", sent=True)
 
 
 def _told(provider: Provider, said: bytes) -> Told:
     try:
         return _read(loads(said))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ProviderError(
-            ErrorKind.BAD_RESPONSE, f"{provider.name} sent what is no batch", sent=True
-        ) from error
+    except NO_SENSE as error:
+        raise _no_batch(provider) from error
 
 
 def _read(document: Mapping[str, Any]) -> Told:
@@ -151,7 +207,8 @@ def _read(document: Mapping[str, Any]) -> Told:
     if status == "failed":
         problems = (document.get("errors") or {}).get("data") or [{}]
         rejected = str(problems[0].get("message") or "the provider did not take it")[:400]
-    return Told(str(document["id"]), status in _ENDED, document, rejected)
+    answered = count_of(document, "completed")
+    return Told(str(document["id"]), status in _ENDED, document, rejected, answered)
 
 
 def _form(content: bytes) -> tuple[str, bytes]:

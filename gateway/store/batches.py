@@ -120,8 +120,9 @@ class Batches:
         day: str = "",
         error: str = "",
         provider_batch_id: str = "",
+        since: datetime | None = None,
     ) -> bool:
-        """From one state to the next."""
+        """From one state to the next. since: of what is `sending`, whose turn it must be still."""
         row = await self._database.row(
             "move_batch",
             id=id,
@@ -130,8 +131,14 @@ class Batches:
             day=day,
             error=error,
             provider_batch_id=provider_batch_id,
+            since=since,
         )
         return row is not None
+
+    async def begin(self, id: str) -> datetime | None:
+        """From `held` to `sending`; since when. None: it is not held any more, or to be cancelled."""
+        row = await self._database.row("begin_batch", id=id)
+        return None if row is None else row["sending_at"]
 
     async def note(self, id: str, told: Mapping[str, Any]) -> bool:
         """Keep what the provider says of a sent one; whether it is to be cancelled."""

@@ -1,6 +1,6 @@
 """Batches whose followers die at the worst moments: nothing is bought twice, nothing is lost."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -109,7 +109,7 @@ async def test_every_step_done_twice_is_done_once(front: Front, family: FamilyNa
 async def test_who_dies_after_handing_it_in_finds_it_again(front: Front) -> None:
     batch = await taken_on(front, ask("openai", "found"))
     store = front.world.parts.store
-    assert await store.batches.move(batch.id, "held", "sending")
+    assert await store.batches.begin(batch.id)
     await hand_in(front, batch)  # and the answer never came
 
     batch = await followed(front, batch.id)
@@ -122,7 +122,7 @@ async def test_who_dies_after_handing_it_in_finds_it_again(front: Front) -> None
 
 async def test_who_dies_before_handing_it_in_leaves_it_to_the_next(front: Front) -> None:
     batch = await taken_on(front, ask("openai", "next"))
-    assert await front.world.parts.store.batches.move(batch.id, "held", "sending")
+    assert await front.world.parts.store.batches.begin(batch.id)
 
     batch = await followed(front, batch.id)
 
@@ -134,7 +134,7 @@ async def test_who_dies_before_handing_it_in_leaves_it_to_the_next(front: Front)
 @pytest.mark.parametrize("sent", [True, False])
 async def test_where_nobody_can_tell_it_is_in_doubt_and_never_sent_again(front: Front, sent: bool) -> None:
     batch = await taken_on(front, ask("anthropic", f"lost-{sent}"))
-    assert await front.world.parts.store.batches.move(batch.id, "held", "sending")
+    assert await front.world.parts.store.batches.begin(batch.id)
     if sent:
         await hand_in(front, batch)
 
@@ -155,7 +155,11 @@ async def hand_in(front: Front, batch: Batch) -> None:
     upload = await front.world.parts.store.batches.upload(batch.id)
     sending = Sending(batch.endpoint, upload, batch.id, batch.attempt_id)
     provider = gateway.config.providers[batch.provider]
-    await api_of(batch.family).create(gateway.http, provider, sending, before_send=lambda: None)
+    await api_of(batch.family).create(gateway.http, provider, sending, begin=_at_once)
+
+
+async def _at_once() -> Callable[[], None]:
+    return lambda: None
 
 
 async def test_nobody_to_follow_it_means_nothing_is_held(front: Front) -> None:

@@ -33,12 +33,16 @@ UPDATE batches SET state = %(to)s,
     day = CASE WHEN %(day)s = '' THEN day ELSE %(day)s END,
     error = CASE WHEN %(error)s = '' THEN error ELSE %(error)s END,
     provider_batch_id = CASE WHEN %(provider_batch_id)s = '' THEN provider_batch_id ELSE %(provider_batch_id)s END,
-    sending_at = CASE WHEN %(to)s = 'sending' THEN now() ELSE sending_at END,
     sent_at = CASE WHEN %(to)s = 'sent' THEN now() ELSE sent_at END,
     ended_at = CASE WHEN %(to)s IN ('refused', 'failed', 'lost') THEN now() ELSE ended_at END,
     upload = CASE WHEN %(to)s IN ('refused', 'failed', 'lost') THEN NULL ELSE upload END
-WHERE id = %(id)s AND state = %(was)s
+WHERE id = %(id)s AND state = %(was)s AND sending_at IS NOT DISTINCT FROM coalesce(%(since)s::timestamptz, sending_at)
 RETURNING id
+
+-- name: begin_batch
+UPDATE batches SET state = 'sending', sending_at = clock_timestamp()
+WHERE id = %(id)s AND state = 'held' AND NOT cancel_asked
+RETURNING sending_at
 
 -- name: told_of_batch
 UPDATE batches SET told = %(told)s::jsonb WHERE id = %(id)s AND state = 'sent' RETURNING cancel_asked
