@@ -16,6 +16,7 @@ from gateway.calls import Settlement
 from gateway.config import GatewayConfig
 from gateway.errors import StateUnavailable
 from gateway.events import EventKind, Opened
+from gateway.plain_json import dumps, loads
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.policy.scopes import Period
 from gateway.state.breakers import Breakers
@@ -284,7 +285,7 @@ class Authority(SwitchBoard, Outbox, EpochKeeper, Breakers):
 
     async def _admit(self, ask: Ask) -> Reservation | Refusal:
         before = time.monotonic()
-        body = json.dumps(opened_body(ask.opened))
+        body = dumps(opened_body(ask.opened))
         values = admit_json(ask, self._config, self.process_id, next(self._nonces))
         try:
             reply = await self._decisions.decide("admit", values, body)
@@ -302,11 +303,11 @@ class Authority(SwitchBoard, Outbox, EpochKeeper, Breakers):
             attempt_id=attempt_id,
             number=int(number),
             opened=ask.opened,
-            counters=tuple(json.loads(counters)),
+            counters=tuple(loads(counters)),
             day=day,
             asked_nano_usd=ask.opened.asked_nano_usd,
             lease_until=lease_until,
-            alerts=tuple(json.loads(alerts)),
+            alerts=tuple(loads(alerts)),
             watched=watched == "1",
             left=budget_left(left),
         )

@@ -1,10 +1,10 @@
 """The order of decisions: which (epoch, seq) this process has seen, and whether admission is open."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from gateway.errors import StateUnavailable
+from gateway.plain_json import dumps
 from gateway.state.connection import Connection
 
 Place = tuple[int, int]
@@ -41,7 +41,7 @@ class Decisions:
         Raises AdmissionClosed, StateUnavailable, InvalidArgument.
         """
         ask["seen"] = self._seen
-        reply: list[str] = await self.connection.run(name, json.dumps(ask), *texts)
+        reply: list[str] = await self.connection.run(name, dumps(ask), *texts)
         if reply[0] == "closed":
             self._notice_closed(reply[3])
             raise AdmissionClosed(f"admission is closed: {reply[3]}")

@@ -1,11 +1,11 @@
 """What a process remembers, in case Redis forgets: its undrained events and its live reservations."""
 
-import json
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.events import Event, EventKind
+from gateway.plain_json import loads
 from gateway.state.values import Reservation
 
 CAPACITY = 50_000
@@ -28,12 +28,12 @@ class Record:
 
     def as_event(self) -> Event:
         """The event with what the authority decided merged into its body."""
-        body: dict[str, Any] = json.loads(self.body)
+        body: dict[str, Any] = loads(self.body)
         if self.attempt_id:
             body["attempt_id"] = self.attempt_id
         if self.kind in ("reserved", "refused"):
             body["number"] = int(self.number or 0)
-            body["counters"] = json.loads(self.counters or "[]")
+            body["counters"] = loads(self.counters or "[]")
         return Event(self.kind, body, self.epoch, self.seq, self.at_ms, self.day, self.id)
 
 

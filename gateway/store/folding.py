@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.calls import Settlement
 from gateway.events import Event
+from gateway.plain_json import dumps
 from gateway.store.errors import StoreRejected
 
 Row = dict[str, Any]
@@ -75,9 +76,9 @@ def fold(events: Iterable[Event]) -> Books:
 
 def to_json(rows: Sequence[Row]) -> str:
     """Rows as the JSON that Postgres reads them from; characters that it cannot store are replaced."""
-    text = json.dumps(rows, separators=(",", ":"), default=str)
+    text = dumps(rows, default=str)
     if _UNSTORABLE.search(text):
-        text = json.dumps([_storable(row) for row in rows], separators=(",", ":"), default=str)
+        text = dumps([_storable(row) for row in rows], default=str)
     return text
 
 
