@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from importlib.metadata import version
 
 from genai_prices import types
@@ -22,6 +23,7 @@ _SOURCE = "genai-prices"
 _BATCH = {"processing": "batch"}
 _HALF = Fraction(1, 2)
 _PER_THOUSAND_REQUESTS = 1_000
+_MOST_FOUND = 1_024  # names of models, which clients may make up
 _TOKEN_PRICES = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "output_reasoning_mtok")
 
 _Prices = types.ModelPrice | list[types.ConditionalPrice]
@@ -41,6 +43,7 @@ class PriceBook:
         self._overlay = Overlay(overlay)
         self._version = version(_SOURCE)
         self._known: dict[tuple[str, str, str, tuple[int, ...]], Price | None] = {}
+        self._found = lru_cache(_MOST_FOUND)(self._find)  # the list is what it is; to search it takes long
 
     def price(self, provider: str, model: str, at: datetime, *, embeds: bool = False) -> Price | None:
         """Return the price of a model at a time (aware; naive means UTC), or None: no price, no call.
@@ -63,7 +66,7 @@ class PriceBook:
         return ceiling_price(deployment.provider, deployment.model, deployment.ceiling_nano_usd_per_mtok)
 
     def _listed(self, provider: str, model: str, at: datetime) -> Price | None:
-        found = self._find(provider, model)
+        found = self._found(provider, model)
         if found is None:
             return None
         source, info = found

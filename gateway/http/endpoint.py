@@ -148,7 +148,8 @@ class ModelEndpoint:
             store=self._door.gateway.store,
         )
         place = read_traceparent(headers.get(TRACEPARENT, ""))
-        caller = replace(caller, trace_id=place.trace_id, span_id=place.span_id)
+        if place.trace_id:
+            caller = replace(caller, trace_id=place.trace_id, span_id=place.span_id)
         return _Came(principal, caller, request, model, body)
 
     def _call(self, came: "_Came", idempotency_key: str, digest: str, reply: Reply, use: CacheUse) -> Call:
