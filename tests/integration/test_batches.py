@@ -217,7 +217,7 @@ async def test_a_budget_that_does_not_cover_all_of_it_refuses_it_whole(front: Fr
 async def test_a_switch_cancels_a_batch_and_what_was_answered_is_paid(front: Front) -> None:
     slow = [chat(str(n), f"openai/{GPT}+slow-stream-40") for n in range(3)]
     batch = await opened(front, *slow, agent="stopped")
-    await front.until_held("stopped")
+    await until(lambda: _in_progress(front, batch.id))
 
     await front.world.parts.authority.set_switch("kill:agent:stopped", "manual:test:enough")
     with pytest.raises(openai.PermissionDeniedError):
