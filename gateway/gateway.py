@@ -12,43 +12,38 @@ import contextlib
 import time
 from collections.abc import Coroutine
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
 
 from gateway.attempt import Ended, Option, Sender
 from gateway.booking import Booker
-from gateway.bounds import InputBounds, encoded
 from gateway.breakers import BreakerReports
 from gateway.caching import AnswerCache
 from gateway.calls import (
     BudgetLeft,
     Call,
     Completion,
-    ModelRequest,
     Outcome,
     Request,
     Settlement,
     StoredAnswer,
     WireRequest,
 )
-from gateway.config import Deployment, GatewayConfig, Provider
+from gateway.config import GatewayConfig
 from gateway.counting import TokenCounter
 from gateway.errors import StateUnavailable, StoreUnavailable
 from gateway.events import Opened
 from gateway.leases import LeaseKeeper
 from gateway.metrics import Metrics
-from gateway.policy import routing
+from gateway.options import Options
 from gateway.policy.budgets import affordable_tier
 from gateway.policy.money import NanoUsd
 from gateway.policy.periods import Calendar
-from gateway.policy.pricing import Price, ceiling_price, upper_bound
-from gateway.policy.refusals import Refusal, RefusalKind
+from gateway.policy.refusals import Refusal, RefusalKind, invalid
 from gateway.prices import PriceBook
-from gateway.providers.base import Families, Family, Hearing, Http, ProviderAnswer
-from gateway.providers.errors import ProviderError
-from gateway.purchase import Purchase, invalid, unavailable
+from gateway.providers.base import Families, Hearing, Http, ProviderAnswer
+from gateway.purchase import Purchase, unavailable
 from gateway.scoping import Scoping
 from gateway.state.authority import Authority
 from gateway.state.values import Ask, Reservation
@@ -86,12 +81,10 @@ class Gateway:
         self.config = config
         self.authority = authority
         self.store = store
-        self._prices = prices
-        self._families = families
+        self.options = Options(config, prices, families)
         self.http = http
         self.metrics = metrics
         self._process_id = process_id
-        self._bounds = InputBounds()
         self._scoping = Scoping(config)
         self.watcher = CallWatcher(authority)
         metrics.watcher_delay_seconds.set_function(lambda: self.watcher.delay_seconds)
@@ -161,21 +154,13 @@ class Gateway:
         deployment = self.config.deployments.get(hit.deployment)
         if deployment is None:
             return None
-        option = self._free(call, request, deployment)
+        option = self.options.free(call, request, deployment)
         ask = self.ask(call, option, time.time_ns() // 1_000_000, used=used, downgrade=False)
         answer = await self.authority.admit(replace(ask, circuit=False))
         if not isinstance(answer, Reservation):
             return None
         self.metrics.cached(call.caller, deployment.name)
         return await asyncio.shield(self._booking(self._given(call, hit, answer)))
-
-    def _free(self, call: Call, request: Request, deployment: Deployment) -> Option:
-        """A way to make this call that asks nobody for anything."""
-        provider = self.config.providers[deployment.provider]
-        free = replace(ceiling_price(provider.name, deployment.model, 1), id="cache")
-        family = self._families(provider.family)
-        limit = request.max_output_tokens or 0
-        return Option(call.tier, deployment, provider, family, free, request, b"", 0, 0, limit, 0)
 
     async def _given(self, call: Call, hit: CachedAnswer, reservation: Reservation) -> Completion:
         settlement = Settlement(
@@ -272,59 +257,6 @@ class Gateway:
     def waited(self, tier: str, milliseconds: int) -> None:
         """Count what a call waited in line for."""
         self.metrics.waited(tier, milliseconds / 1000)
-
-    def option(self, call: Call, request: Request, tier: str, name: str) -> Option | Refusal:
-        """Price one deployment for this request: its body, its bound, what it asks for."""
-        deployment = self.config.deployments[name]
-        provider = self.config.providers[deployment.provider]
-        embeds = isinstance(request, WireRequest) and request.api == "embeddings"
-        if embeds != (deployment.kind == "embedding"):
-            return invalid(_wrong_kind(deployment))
-        price = self._prices.for_deployment(deployment, datetime.now(UTC))
-        if price is None:
-            return invalid(
-                f"{name}: no price is known for {deployment.provider}/{deployment.model}; add one under "
-                "`prices` in curb.yaml, or a ceiling price for the deployment"
-            )
-        wanted = 0 if embeds else self._output_limit(request, tier, name)
-        if wanted is None:
-            return invalid("max_output_tokens is missing and neither the agent nor the tier gives a default")
-        if wanted < (not embeds) or request.n < 1:
-            return invalid("max_output_tokens and n must be 1 or more")
-        limit = min(wanted, deployment.max_output_tokens)
-        family = self._family(provider, request)
-        try:
-            body, size, as_it_is = encoded(request, family, deployment, limit)
-        except (ValueError, ProviderError) as error:  # Unbounded, Untranslatable among them
-            return invalid(str(error))
-        if isinstance(request, ModelRequest):
-            bound = self._bounds.bound(request, size, deployment, call.conversation_id)
-        else:
-            bound = size + deployment.overhead_tokens
-        streamed = not as_it_is or not isinstance(request, WireRequest) or request.streamed
-        asked = upper_bound(price, bound, limit, request.n)
-        return Option(
-            tier, deployment, provider, family, price, request, body, size, bound, limit, asked,
-            as_it_is, streamed,
-        )  # fmt: skip
-
-    def _output_limit(self, request: Request, tier: str, name: str) -> int | None:
-        """The most tokens to answer with: as asked, else what the tier gives who does not say."""
-        if request.max_output_tokens is not None:
-            return request.max_output_tokens
-        known = {each.name: each for each in self.config.tiers}
-        own = known.get(tier) or known.get(routing.tier_of(name, self.config.tiers))
-        return None if own is None else own.max_output_tokens
-
-    def _family(self, provider: Provider, request: Request) -> Family:
-        """Who writes this request for this provider: in the client's own API, where that is spoken there."""
-        if isinstance(request, WireRequest) and provider.speaks(request.family, request.api):
-            return self._families(provider.family, request.api)
-        return self._families(provider.family)
-
-    def price(self, deployment: Deployment, at: datetime) -> Price | None:
-        """What this deployment cost at a time."""
-        return self._prices.for_deployment(deployment, at)
 
     def ask(self, call: Call, option: Option, queued_ms: int, *, used: int, downgrade: bool) -> Ask:
         """What the authority is asked for: the row to open and the budgets to hold it in.
@@ -429,14 +361,7 @@ class Gateway:
             await self._breakers.tell(option, reservation, ended)
         if stored is None:
             return None
-        if isinstance(option.request, ModelRequest):
-            self._bounds.report(
-                option.request,
-                option.size,
-                option.deployment,
-                call.conversation_id,
-                ended.settlement.usage.prompt_tokens,
-            )
+        self.options.counted(option, call, ended.settlement.usage.prompt_tokens)
         return Completion(
             message=stored.message,
             finish_reason=stored.finish_reason,
@@ -527,12 +452,6 @@ def _left(reservation: Reservation, settlement: Settlement) -> BudgetLeft | None
         return left
     free = reservation.asked_nano_usd - settlement.cost_nano_usd
     return replace(left, amount_nano_usd=left.amount_nano_usd + free)
-
-
-def _wrong_kind(deployment: Deployment) -> str:
-    if deployment.kind == "embedding":
-        return f"{deployment.name} makes embeddings and no answers; ask for it at /v1/embeddings"
-    return f"{deployment.name} makes no embeddings; ask for a deployment of `kind: embedding`"
 
 
 def _fits_a_header(key: str) -> bool:

@@ -13,7 +13,7 @@ from gateway.errors import StateUnavailable
 from gateway.leases import LeaseLapsed
 from gateway.policy import fallback, routing
 from gateway.policy.budgets import next_cheaper
-from gateway.policy.refusals import Refusal, RefusalKind
+from gateway.policy.refusals import Refusal, RefusalKind, invalid
 from gateway.providers.errors import ErrorKind, ProviderError
 from gateway.state.values import Reservation
 from gateway.state.watcher import Cut
@@ -145,7 +145,7 @@ class Purchase:
     def _option(self, tier: str, name: str) -> Option | None:
         if name in self.excluded:
             return None
-        option = self.gateway.option(self.call, self.request, tier, name)
+        option = self.gateway.options.option(self.call, self.request, tier, name)
         if isinstance(option, Option):
             return option
         self.excluded.add(name)
@@ -271,11 +271,6 @@ def _withheld(option: Option) -> ProviderError:
 def unavailable(detail: str, attempts: int, retry_at_ms: int | None = None) -> Refusal:
     """Nobody can answer now."""
     return Refusal(RefusalKind.UNAVAILABLE, detail=detail, retry_at_ms=retry_at_ms, attempts=attempts)
-
-
-def invalid(detail: str) -> Refusal:
-    """The request itself cannot be done."""
-    return Refusal(RefusalKind.INVALID, detail=detail)
 
 
 def _retry_at(error: ProviderError | LeaseLapsed | None) -> int:

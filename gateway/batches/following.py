@@ -202,7 +202,7 @@ class Follower:
         if not told.ended:
             raise NotYet("it has not ended")
         results = await self._results(api, provider, told, patient=patient)
-        price = self._gateway.price(deployment, batch.created_at)
+        price = self._gateway.options.price(deployment, batch.created_at)
         if price is None:
             raise ConfigurationError(f"{batch.deployment}: no price is known any more: batch {batch.id}")
         bought = await asyncio.to_thread(bought_of, price, api, told, results)

@@ -156,7 +156,7 @@ class BatchDesk:
         for position, (custom_id, request) in enumerate(ask.requests):
             if position % _TOGETHER == 0:
                 await asyncio.sleep(0)  # others have their turn
-            option = self._gateway.option(call, request, ask.model, deployment.name)
+            option = self._gateway.options.option(call, request, ask.model, deployment.name)
             if isinstance(option, Refusal):
                 raise CannotBatch(option.detail, position)
             first = first or option

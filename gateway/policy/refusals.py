@@ -66,3 +66,8 @@ class Refusal:
         of = f"{self.rate_tier} tier" if self.rate_tier else "limit"
         expensive = " of expensive calls" if self.rate_rule == "expensive" else ""
         return f"the {of}{expensive} is {Rate(self.rate_limit, self.rate_window_ms)}"
+
+
+def invalid(detail: str) -> Refusal:
+    """The request itself cannot be done."""
+    return Refusal(RefusalKind.INVALID, detail=detail)
