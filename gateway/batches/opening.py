@@ -26,8 +26,7 @@ from gateway.purchase import unavailable
 from gateway.state.values import Ask, Reservation
 from gateway.state.wire import opened_body
 from gateway.store.batches import Batch, NewBatch
-
-_TOGETHER = 50
+from gateway.turns import in_turns
 
 
 class CannotBatch(CurbError):
@@ -153,9 +152,7 @@ class BatchDesk:
         )
         deployment = await self._deployment(ask)
         total, bodies, first = 0, [], None
-        for position, (custom_id, request) in enumerate(ask.requests):
-            if position % _TOGETHER == 0:
-                await asyncio.sleep(0)  # others have their turn
+        async for position, (custom_id, request) in in_turns(enumerate(ask.requests)):
             option = self._gateway.options.option(call, request, ask.model, deployment.name)
             if isinstance(option, Refusal):
                 raise CannotBatch(option.detail, position)
@@ -165,7 +162,7 @@ class BatchDesk:
                 option.price, option.input_bound, option.max_output_tokens, request.n, batch=True
             )
         assert first is not None
-        upload = api_of(ask.family).encode(bodies, ask.endpoint)
+        upload = await asyncio.to_thread(api_of(ask.family).encode, bodies, ask.endpoint)
         return _Plan(call, replace(first, asked_nano_usd=total), upload)
 
     async def _deployment(self, ask: BatchAsk) -> Deployment:

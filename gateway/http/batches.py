@@ -26,6 +26,7 @@ from gateway.keys import Principal
 from gateway.policy.money import decimal_usd
 from gateway.policy.refusals import Refusal
 from gateway.store.batches import Batch
+from gateway.turns import in_turns
 
 _WIRES: Mapping[str, Wire] = {wire.path: wire for wire in (OPENAI, RESPONSES, EMBEDDINGS)}
 _DAY_SECONDS = 86_400
@@ -65,7 +66,7 @@ class _Batches:
         except NotFound as error:
             raise BadRequest(str(error), "input_file_id", status=404, code="not_found") from None
         read = Lines(_WIRES[endpoint], "input_file_id", self._door.gateway.config.batches.most_requests)
-        for number, line in enumerate(filter(None, lines.splitlines()), start=1):
+        async for number, line in in_turns(enumerate(filter(None, lines.splitlines()), start=1)):
             read.line(number, line)
         ask = await batch_ask(
             self._door, request, principal, read, body, prefix="batch", path="/v1/batches", endpoint=endpoint

@@ -3,6 +3,7 @@
 https://docs.anthropic.com/en/api/creating-message-batches
 """
 
+import asyncio
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ from gateway.http.plain import route
 from gateway.http.wires import ANTHROPIC
 from gateway.keys import Principal
 from gateway.store.batches import Batch
+from gateway.turns import in_turns
 
 _PATH = "/v1/messages/batches"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -58,7 +60,8 @@ class _MessageBatches:
         desk = desk_of(self._door)
         body = await read_body(request.receive, headers, self._door.limits.body_bytes)
         read = Lines(ANTHROPIC, "requests", self._door.gateway.config.batches.most_requests)
-        for place, each in objects(read_document(body).get("requests"), "requests"):
+        document = await asyncio.to_thread(read_document, body)
+        async for place, each in in_turns(objects(document.get("requests"), "requests")):
             name = text(each, "custom_id", path=f"{place}.")
             if not _NAME.fullmatch(name):
                 raise BadRequest("is 1 to 64 letters, digits, '_' and '-'", f"{place}.custom_id")

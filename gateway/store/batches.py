@@ -106,10 +106,10 @@ class Batches:
 
     async def upload(self, id: str) -> bytes:
         """What goes to the provider."""
-        row = await self._database.row("batch_upload", id=id)
-        if row is None or row["upload"] is None:
+        upload = await self._database.content("batch_upload", id=id)
+        if upload is None:
             raise NotFound(f"batch {id!r} has nothing more to send")
-        return bytes(row["upload"])
+        return upload
 
     async def move(
         self,

@@ -97,6 +97,17 @@ class Database:
         found = await self.rows(query, **parameters)
         return found[0] if found else None
 
+    async def content(self, query: str, /, **parameters: Any) -> bytes | None:
+        """The one value of the first row, bytes as they are: written out as text a large one would hold up
+        everybody else."""
+
+        async def run(connection: Connection) -> bytes | None:
+            cursor = await connection.execute(statement(query).encode(), parameters, binary=True)
+            row = await cursor.fetchone()
+            return None if row is None else next(iter(row.values()))
+
+        return await self._with_connection(run)
+
     async def select(self, sql: str, parameters: dict[str, Any]) -> list[DictRow]:
         """`rows` for a statement that was put together by our own code."""
 

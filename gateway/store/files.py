@@ -47,7 +47,10 @@ class Files:
         return _file(await self._one("get_file", id, key_id))
 
     async def content(self, id: str, key_id: str) -> bytes:
-        return bytes((await self._one("file_content", id, key_id))["content"])
+        content = await self._database.content("file_content", id=id, key_id=key_id)
+        if content is None:
+            raise _missing(id)
+        return content
 
     async def of_key(self, key_id: str, purpose: str = "", limit: int = 1_000) -> list[File]:
         """The latest first. purpose: '' for any."""
@@ -60,8 +63,12 @@ class Files:
     async def _one(self, query: str, id: str, key_id: str) -> Mapping[str, Any]:
         row = await self._database.row(query, id=id, key_id=key_id)
         if row is None:
-            raise NotFound(f"there is no file {id!r}")
+            raise _missing(id)
         return row
+
+
+def _missing(id: str) -> NotFound:
+    return NotFound(f"there is no file {id!r}")
 
 
 def _file(row: Mapping[str, Any]) -> File:
