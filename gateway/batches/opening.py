@@ -14,9 +14,10 @@ from typing import Protocol
 from gateway.attempt import Option
 from gateway.calls import Call, Caller, Settlement, WireRequest
 from gateway.config import Deployment, FamilyName
-from gateway.errors import CurbError, StateUnavailable
+from gateway.errors import CurbError, NotFound, StateUnavailable
 from gateway.gateway import Gateway
 from gateway.policy import routing
+from gateway.policy.money import MAX_NANO_USD, decimal_usd
 from gateway.policy.pricing import upper_bound
 from gateway.policy.refusals import Refusal, RefusalKind
 from gateway.providers.anthropic_batches import AnthropicBatches
@@ -27,6 +28,8 @@ from gateway.state.values import Ask, Reservation
 from gateway.state.wire import opened_body
 from gateway.store.batches import Batch, NewBatch
 from gateway.turns import in_turns
+
+_MOST_TIMES = 500
 
 
 class CannotBatch(CurbError):
@@ -89,13 +92,16 @@ class BatchDesk:
 
         Raises CannotBatch, KeyReused, StateUnavailable (also when nobody can follow it), StoreUnavailable.
         """
+        ask, known = await self._named(ask)
+        if known is not None:
+            return _as_known(ask, known)
         plan = await self._planned(ask)
         now_ms = time.time_ns() // 1_000_000
         asked = self._gateway.ask(plan.call, plan.option, now_ms, used=0, downgrade=False)
         seconds = self._gateway.config.batches.hold_seconds
         asked = replace(asked, hold_seconds=seconds, in_flight=(), circuit=False)
         if not await self._store.batches.add(_row(ask, plan, asked)):
-            return await self._known(ask)
+            return _as_known(ask, await self._store.batches.get(ask.id))  # somebody was faster
         await self._followed(ask.id)
         answer = await self._gateway.authority.admit(asked)
         if isinstance(answer, Refusal):
@@ -107,13 +113,18 @@ class BatchDesk:
         self._gateway.authority.memory.let_go(answer.attempt_id)
         return await self._store.batches.get(ask.id)
 
-    async def _known(self, ask: BatchAsk) -> Batch | Refusal:
-        batch = await self._store.batches.get(ask.id)
-        if batch.digest != ask.digest:
-            raise KeyReused("this key was used for another request; take a new one")
-        if batch.state in ("opening", "refused"):
-            return unavailable("this batch was not taken on; ask again under another key", 0)
-        return batch
+    async def _named(self, ask: BatchAsk) -> tuple[BatchAsk, Batch | None]:
+        """The batch of this name, or the name under which it may be taken on: what never was is tried anew,
+        under a name of its own."""
+        for times in range(_MOST_TIMES):
+            id = f"{ask.id}_{times}" if times else ask.id
+            try:
+                batch = await self._store.batches.get(id)
+            except NotFound:
+                return replace(ask, id=id), None
+            if not batch.was_never_held:
+                break
+        return ask, batch
 
     async def _followed(self, batch_id: str) -> None:
         try:
@@ -144,7 +155,7 @@ class BatchDesk:
                 f"a batch has from 1 to {rules.most_requests} requests, this one {len(ask.requests)}"
             )
         call = Call(
-            key=f"http:{ask.caller.key_id}:{ask.id}",
+            key=f"batch:{ask.caller.key_id}:{ask.id}",  # no client can name a call like that
             caller=ask.caller,
             request=ask.requests[0][1],
             tier=ask.model,
@@ -162,6 +173,8 @@ class BatchDesk:
                 option.price, option.input_bound, option.max_output_tokens, request.n, batch=True
             )
         assert first is not None
+        if total > MAX_NANO_USD:
+            raise CannotBatch(f"it may cost more than any budget counts, ${decimal_usd(MAX_NANO_USD)}")
         upload = await asyncio.to_thread(api_of(ask.family).encode, bodies, ask.endpoint)
         return _Plan(call, replace(first, asked_nano_usd=total), upload)
 
@@ -188,6 +201,16 @@ class BatchDesk:
         kind = "embedding" if api == "embeddings" else "chat"
         speaks = api != "responses" or provider.responses
         return provider.batches and provider.family == family and deployment.kind == kind and speaks
+
+
+def _as_known(ask: BatchAsk, batch: Batch) -> Batch | Refusal:
+    if batch.digest != ask.digest:
+        raise KeyReused("this key was used for another request; take a new one")
+    if batch.state == "opening":
+        return unavailable("this batch is being taken on; ask again", 0)
+    if batch.was_never_held:
+        return unavailable("this batch was not taken on, however often; take another key", 0)
+    return batch
 
 
 def api_of(family: FamilyName) -> BatchApi:

@@ -222,7 +222,7 @@ async def page_of(
 ) -> tuple[list[Batch], bool]:
     """This key's batches, and whether there are more."""
     asked = request.query_params.get("limit", "20")
-    if not asked.isdigit() or not 1 <= int(asked) <= _MOST_LISTED:
+    if not (asked.isascii() and asked.isdecimal() and len(asked) < 10) or not 1 <= int(asked) <= _MOST_LISTED:
         raise BadRequest(f"must be a whole number from 1 to {_MOST_LISTED}", "limit")
     found = await door.gateway.store.batches.of_key(
         principal.key_id, family, limit=int(asked) + 1, after=asked_for(request, after)

@@ -75,6 +75,11 @@ class Batch:
     ended_at: datetime | None
     asked_at: datetime  # when this was read, by the clock of Postgres
 
+    @property
+    def was_never_held(self) -> bool:
+        """Refused, or given up before its money was held: it may be asked for again."""
+        return self.state == "refused" or (self.state == "failed" and not self.day)
+
 
 class Batches:
     """Every step may be tried again; those that say False were done before, or by somebody else."""
