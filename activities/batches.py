@@ -49,6 +49,12 @@ class BatchActivities:
             await self._follower.settle(batch_id, patient=activity.info().attempt < _SETTLED_WHATEVER)
 
     @activity.defn
+    async def give_up_batch(self, batch_id: str) -> None:
+        """Nobody could follow it."""
+        async with _told(), heartbeating():
+            await self._follower.give_up(batch_id)
+
+    @activity.defn
     async def cancel_batch(self, batch_id: str) -> None:
         """Have it cancelled at the next look."""
         batch = await self._store.batches.get(batch_id)

@@ -32,6 +32,13 @@ class Batch:
 
     @workflow.run
     async def run(self, batch_id: str) -> str:
+        try:
+            return await self._followed(batch_id)
+        except ActivityError:  # after two days of trying
+            await self._done(BatchActivities.give_up_batch, batch_id, _TRANSFER)
+            return "given up"
+
+    async def _followed(self, batch_id: str) -> str:
         if not await self._done(BatchActivities.submit_batch, batch_id, _TRANSFER):
             return "not handed in"
         while not await self._done(BatchActivities.follow_batch, batch_id, _LOOKS):

@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 _OPENING_SECONDS = 60.0
 _ANSWER_SECONDS = 90.0  # the longest that a request which was sent in time may still be on its way
 _GONE = (404, 410)
+_NOBODY_KNOWS = "handing it in was cut off, and the provider cannot say whether it came"
 _CANCELLING = frozenset({"cancelling", "canceling"})
 
 
@@ -149,9 +150,8 @@ class Follower:
     def _answer_seconds(self) -> float:
         return min(_ANSWER_SECONDS, self._rules.send_seconds * 3)
 
-    async def _lost(self, batch: Batch) -> bool:
-        """Sent or not, this provider cannot say: what it may cost stays counted until its usage tells."""
-        why = "handing it in was cut off, and the provider cannot say whether it came"
+    async def _lost(self, batch: Batch, why: str = _NOBODY_KNOWS) -> bool:
+        """Nobody can say what came of it: what it may cost stays counted until its provider's usage tells."""
         doubt = settlement(
             batch,
             state="in_doubt",
@@ -161,8 +161,19 @@ class Follower:
             estimate_nano_usd=batch.asked_nano_usd,
         )
         await self._close(batch, doubt)
-        await self._store.batches.move(batch.id, "sending", "lost", error=why)
+        await self._store.batches.move(batch.id, batch.state, "lost", error=why)
         return False
+
+    async def give_up(self, batch_id: str) -> None:
+        """Nobody follows it any more: what was not sent is given back, and of the rest nobody can say."""
+        batch = await self._store.batches.get(batch_id)
+        why = "it could not be followed to its end: its provider did not answer for days"
+        if batch.state in ("sending", "sent"):
+            await self._lost(batch, why)
+        elif batch.state in ("opening", "held") and await self._store.batches.move(
+            batch_id, batch.state, "failed", error=why
+        ):
+            await self._close(batch, unsent(batch, why))
 
     async def look(self, batch_id: str) -> bool:
         """Keep what the provider says, and have the batch cancelled where it is to be; whether it ended."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.agents import Agent
-from gateway.config import GatewayConfig
+from gateway.config import BatchRules, GatewayConfig
 from gateway.policy.limits import RunLimits
 from gateway.policy.money import usd
 from tests.integration.world import config
@@ -28,6 +28,7 @@ def gateway_config(provider_url: str) -> GatewayConfig:
     """Leases are short, so that tests need not wait long for them to lapse."""
     return replace(
         config(provider_url, ("balanced", tuple(_MODELS.values()))),
+        batches=BatchRules(poll_seconds=0.1, send_seconds=1.0),
         lease_seconds=LEASE_SECONDS,
         lease_grace_seconds=GRACE_SECONDS,
     )

@@ -66,15 +66,15 @@ class Scene:
     def redis(self) -> "redis.Redis":
         return redis.from_url(self.stack.redis_url)
 
-    async def start_worker(self) -> WorkerProcess:
-        """Another worker process, ready."""
+    async def start_worker(self, provider_url: str = "") -> WorkerProcess:
+        """Another worker process, ready. provider_url: where its provider is; '' for behind the gate."""
         self._started += 1
         worker = WorkerProcess(
             [
                 self.temporal_gate.address,
                 self.stack.redis_url,
                 self.stack.database_url,
-                f"http://{self.provider_gate.address}",
+                provider_url or f"http://{self.provider_gate.address}",
                 str(self.root),
             ],
             self.stack.directory / "logs",

@@ -1,5 +1,6 @@
 """A provider's batch API with moods, before the simulator: what is one key's, no other key sees."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
@@ -14,13 +15,15 @@ Changed = Callable[[bytes], bytes]
 @dataclass
 class BatchGate:
     """before, after: statuses to answer with, by method and beginning of path, each once; `after` does first
-    what was asked. changed: what becomes of an answer."""
+    what was asked. changed: what becomes of an answer. held: answers that are there and wait."""
 
     simulator_url: str
     url: str = ""
     before: dict[str, list[int]] = field(default_factory=dict)
     after: dict[str, list[int]] = field(default_factory=dict)
     changed: dict[str, Changed] = field(default_factory=dict)
+    held: dict[str, asyncio.Event] = field(default_factory=dict)
+    holding: asyncio.Event = field(default_factory=asyncio.Event)
     owners: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
@@ -38,6 +41,10 @@ class BatchGate:
                 request.method, f"{self.simulator_url}{request.path_qs}", content=body, headers=kept
             )
         content = self._seen(said.content, key, made=request.method == "POST")
+        for name, lets_go in self.held.items():
+            if what.startswith(name) and not lets_go.is_set():
+                self.holding.set()
+                await lets_go.wait()
         if (status := _next(self.after, what)) is not None:
             return _no(status)
         change = next((each for name, each in self.changed.items() if what.startswith(name)), None)

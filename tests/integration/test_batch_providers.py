@@ -195,6 +195,29 @@ def _torn(content: bytes) -> bytes:
     return content[: len(content) - 20]
 
 
+async def test_one_that_nobody_could_follow_is_in_doubt(front: Front) -> None:
+    batch = await taken_on(front, ask("openai", "given-up"))
+    follower = Follower(front.world.parts.gateway)
+    assert await follower.submit(batch.id)
+
+    await follower.give_up(batch.id)
+
+    assert (await front.world.parts.store.batches.get(batch.id)).state == "lost"
+    [row] = await front.attempts_of_agent("given-up")
+    assert (row["state"], row["estimate_nano_usd"]) == ("in_doubt", batch.asked_nano_usd)
+    await front.booked()
+
+
+async def test_one_that_was_never_sent_and_is_given_up_is_given_back(front: Front) -> None:
+    batch = await taken_on(front, ask("openai", "given-back"))
+
+    await Follower(front.world.parts.gateway).give_up(batch.id)
+
+    assert (await front.world.parts.store.batches.get(batch.id)).state == "failed"
+    assert await front.held() == 0
+    await front.booked()
+
+
 async def impatiently(front: Front, batch_id: str) -> Any:
     """Followed until its results make no sense, and settled all the same."""
     with pytest.raises(ProviderError):
