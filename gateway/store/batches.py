@@ -109,6 +109,10 @@ class Batches:
         )
         return [Batch(**row) for row in rows]
 
+    async def of_all(self, *, ended: bool, limit: int) -> list[Batch]:
+        """Those under way of every key, the latest first. ended: those that are over, too."""
+        return [Batch(**row) for row in await self._database.rows("batches_of_all", ended=ended, limit=limit)]
+
     async def upload(self, id: str) -> bytes:
         """What goes to the provider."""
         upload = await self._database.content("batch_upload", id=id)
@@ -150,8 +154,8 @@ class Batches:
         row = await self._database.row("told_of_batch", id=id, told=json.dumps(dict(told)))
         return row is not None and bool(row["cancel_asked"])
 
-    async def cancel(self, id: str, key_id: str) -> bool:
-        """Ask for its end. False: there is nothing to end any more."""
+    async def cancel(self, id: str, key_id: str | None) -> bool:
+        """Ask for its end, if it is this key's; None: whosever it is. False: there is nothing to end."""
         return await self._database.row("ask_to_cancel_batch", id=id, key_id=key_id) is not None
 
     async def under_way(self) -> set[str]:

@@ -40,6 +40,16 @@ def test_a_switch_that_cannot_be_is_refused(curb: Curb, arguments: list[str], sa
     assert said in done.err
 
 
+def test_batches_are_listed_and_none_is_under_way(curb: Curb) -> None:
+    said = curb("batches")
+
+    assert curb.json("batches", "--ended", "--limit", "5") == {"batches": []}
+    assert (said.status, said.out) == (
+        0,
+        "no batch is under way (`curb batches --ended` shows those that are over)\n",
+    )
+
+
 def test_killing_an_agent_sets_its_switch_and_ends_its_runs(curb: Curb) -> None:
     curb.json("run", "chatter", "Talk.", "--id", "chat", "--no-wait")
     curb.until_run("chat", lambda run: run["held_usd"] != "0")

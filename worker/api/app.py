@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.api.alerts import alerts
+from worker.api.batches import batches
 from worker.api.budgets import budgets
 from worker.api.costs import costs
 from worker.api.health import health
@@ -74,7 +75,7 @@ def build_api(office: Office) -> FastAPI:
         redirect_slashes=False,
         responses=_ERRORS,
     )
-    for part in (costs, budgets, keys, switches, runs, alerts, reports, health):
+    for part in (costs, budgets, keys, switches, runs, batches, alerts, reports, health):
         app.include_router(part(office))
     handle_problems(app)
     app.add_middleware(BodyLimit)

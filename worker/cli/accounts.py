@@ -1,4 +1,4 @@
-"""curb budgets, costs."""
+"""curb budgets, costs, batches."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -108,3 +108,35 @@ def _cost(each: Any, by: str) -> dict[str, Any]:
         "cache_read_tokens": each.cache_read_tokens,
         "cache_write_tokens": each.cache_write_tokens,
     }
+
+
+def batches(
+    ended: Annotated[bool, typer.Option("--ended", help="Those that are over too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many rows.")] = 100,
+    json: Json = False,
+) -> None:
+    """The batches that are under way at providers, of every key, the latest first."""
+    asyncio.run(_batches(ended, limit, as_json=json))
+
+
+async def _batches(ended: bool, limit: int, *, as_json: bool) -> None:
+    from worker.cli import output
+    from worker.cli.servers import house, open_books
+    from worker.desk.batches import batch_documents
+
+    async with open_books(house()) as books:
+        found = await batch_documents(books.store, ended=ended, limit=limit)
+    if as_json:
+        output.print_json({"batches": found})
+        return
+    if not found:
+        output.console().print("no batch is under way (`curb batches --ended` shows those that are over)")
+        return
+    numbers = ("done", "held", "cost")
+    rows = output.table("batch", "agent", "deployment", "state", *numbers, "since", right=numbers)
+    for each in found:
+        state = "cancelling" if each["cancel_asked"] and not each["ended_at"] else each["state"]
+        amounts = (f"${each['held_usd']}", f"${each['cost_usd']}")
+        done = f"{each['done']} of {each['requests']}"
+        rows.add_row(each["id"], each["agent"], each["deployment"], state, done, *amounts, each["created_at"])
+    output.console().print(rows)

@@ -55,6 +55,7 @@ def application() -> typer.Typer:
     app.add_typer(alerts.app, name="alerts")
     app.command("budgets")(accounts.budgets)
     app.command("costs")(accounts.costs)
+    app.command("batches")(accounts.batches)
     app.command("report")(reports.report)
     app.add_typer(book.ledger, name="ledger")
     app.add_typer(book.policy, name="policy")

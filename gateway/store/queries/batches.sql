@@ -24,6 +24,16 @@ WHERE key_id = %(key_id)s AND family = %(family)s AND state NOT IN ('opening', '
   AND (%(after)s = '' OR (created_at, id) < (SELECT created_at, id FROM batches WHERE id = %(after)s))
 ORDER BY created_at DESC, id DESC LIMIT %(limit)s
 
+-- Of all keys, the latest first.
+-- name: batches_of_all
+SELECT id, state, key_id, family, endpoint, digest, input_file_id, metadata, requests, provider, deployment,
+       attempt_id, process_id, day, asked_nano_usd, cost_nano_usd, opened, told, provider_batch_id, error,
+       output_file_id, error_file_id, cancel_asked, created_at, sending_at, sent_at,
+       ended_at, now() AS asked_at
+FROM batches
+WHERE state IN ('held', 'sending', 'sent') OR (%(ended)s AND state IN ('ended', 'failed', 'lost'))
+ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+
 -- name: batch_upload
 SELECT upload FROM batches WHERE id = %(id)s
 
@@ -49,7 +59,7 @@ UPDATE batches SET told = %(told)s::jsonb WHERE id = %(id)s AND state = 'sent' R
 
 -- name: ask_to_cancel_batch
 UPDATE batches SET cancel_asked = true
-WHERE id = %(id)s AND key_id = %(key_id)s AND state IN ('held', 'sending', 'sent')
+WHERE id = %(id)s AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s) AND state IN ('held', 'sending', 'sent')
 RETURNING id
 
 -- name: end_batch
