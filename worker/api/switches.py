@@ -1,6 +1,5 @@
 """Switches over HTTP; Redis itself works as well."""
 
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
@@ -9,14 +8,13 @@ from worker.api.access import Person, allowed
 from worker.api.documents import Done, Switches, SwitchOn, SwitchState
 from worker.api.office import Office
 from worker.api.problems import Wrong
-from worker.desk.switches import SwitchDesk, switches_set
+from worker.desk.switches import NAMES, SwitchDesk, is_switch, switches_set
 from worker.upkeep import switch_names
 
 SwitchName = Annotated[
     str,
     Path(max_length=300, description="As in Redis: kill:global, kill:agent:NAME, throttle:agent:NAME, ..."),
 ]
-_NAME = re.compile(r"kill:global|(kill:(agent|provider|model|key)|throttle:agent):[^\x00-\x20|*]+")
 
 
 def switches(office: Office) -> APIRouter:
@@ -52,9 +50,6 @@ def switches(office: Office) -> APIRouter:
 
 
 def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise Wrong(
-            "is kill:global, kill:agent:NAME, kill:provider:NAME, kill:model:NAME or throttle:agent:NAME",
-            "name",
-        )
+    if not is_switch(name):
+        raise Wrong(f"is {NAMES}", "name")
     return name

@@ -1,13 +1,28 @@
 """Switches: set, lifted, looked at. A switch is a key in Redis: anyone may set it, with anything."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
+
+from gateway.errors import StoreUnavailable
 from gateway.state.authority import Authority
 from gateway.store import Store
 from worker.desk.documents import at_text
+
+_NAME = re.compile(r"kill:global|(kill:(agent|provider|model|key)|throttle:agent):[^\x00-\x20|*]+")
+NAMES = (
+    "kill:global, kill:agent:NAME, kill:provider:NAME, kill:model:NAME, kill:key:ID or throttle:agent:NAME"
+)
+log = structlog.get_logger(__name__)
+
+
+def is_switch(name: str) -> bool:
+    """Whether this names a switch: one of NAMES."""
+    return _NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +45,10 @@ class Switch:
 
 
 class SwitchDesk:
-    """Sets and lifts switches, with the audit. by: who does it."""
+    """Sets and lifts switches, with the audit. by: who does it.
+
+    Without Postgres switches work all the same: the log says what the audit misses.
+    """
 
     def __init__(self, store: Store, authority: Authority, *, by: str) -> None:
         self._store = store
@@ -41,7 +59,7 @@ class SwitchDesk:
         """Stop buying at once; seconds: it lifts itself after so long, None: never."""
         value = f"manual:{self._by}:{reason}"
         await self._authority.set_switch(name, value, seconds * 1000 if seconds else None)
-        await self._store.events.audit(self._by, "switch_set", name, {"value": value, "seconds": seconds})
+        await self._audit("switch_set", name, {"value": value, "seconds": seconds})
         ends = datetime.now(UTC) + timedelta(seconds=seconds) if seconds else None
         return Switch(name, value, None, ends)
 
@@ -49,8 +67,14 @@ class SwitchDesk:
         """Lift a switch; False when it was not set."""
         lifted = await self._authority.clear_switch(name)
         if lifted:
-            await self._store.events.audit(self._by, "switch_clear", name)
+            await self._audit("switch_clear", name, {})
         return lifted
+
+    async def _audit(self, action: str, name: str, detail: dict[str, Any]) -> None:
+        try:
+            await self._store.events.audit(self._by, action, name, detail)
+        except StoreUnavailable as error:
+            log.warning("not in the audit", by=self._by, action=action, target=name, error=str(error))
 
 
 async def switches_set(store: Store, authority: Authority, configured: Collection[str]) -> list[Switch]:
