@@ -1,6 +1,5 @@
 """What an operator does from the console: by the same functions as the command line and the admin API."""
 
-import re
 from collections.abc import Mapping
 
 from gateway.errors import ConfigurationError
@@ -8,11 +7,19 @@ from worker.api.office import Office
 from worker.client import TopUp
 from worker.console.session import Visitor
 from worker.desk.alerts import acknowledge
-from worker.desk.switches import SwitchDesk
+from worker.desk.batches import cancel_batch
+from worker.desk.switches import NAMES, SwitchDesk, is_switch
 
-_SWITCH = re.compile(r"kill:global|(kill:(agent|provider|model|key)|throttle:agent):[^\x00-\x20|*]+")
 _MOST_MINUTES = 525_600
-_ON_RUNS = ("kill", "pause", "resume", "top_up", "approve", "deny", "answer")
+_SAID = {
+    "kill": "is told to end",
+    "pause": "pauses after its step",
+    "resume": "goes on",
+    "approve": "the call is approved",
+    "deny": "the call is denied",
+    "answer": "has your answer",
+}
+_ON_RUNS = (*_SAID, "top_up")
 
 
 async def act(office: Office, visitor: Visitor, asked: Mapping[str, str]) -> str:
@@ -29,6 +36,9 @@ async def act(office: Office, visitor: Visitor, asked: Mapping[str, str]) -> str
             office.store, office.temporal, _given(asked, "alert"), by=visitor.name, note=""
         )
         return f"{found.title}: looked after by {found.acknowledged_by or visitor.name}"
+    if action == "cancel_batch":
+        batch = await cancel_batch(office.store, _given(asked, "batch"), by=visitor.name)
+        return f"{batch['id']}: is cancelled at the next look at its provider"
     raise ConfigurationError(f"action {action!r}: there is no such action")
 
 
@@ -50,16 +60,13 @@ async def _on_run(office: Office, action: str, asked: Mapping[str, str]) -> str:
             await runs.deny(run, _given(asked, "call"), asked.get("reason", ""))
         case _:
             await runs.answer(run, _given(asked, "text"), question=asked.get("call", ""))
-    return f"{run}: {action} is done"
+    return f"{run}: {_SAID[action]}"
 
 
 async def _on_switch(office: Office, visitor: Visitor, action: str, asked: Mapping[str, str]) -> str:
     name = _given(asked, "name")
-    if not _SWITCH.fullmatch(name):
-        raise ConfigurationError(
-            f"name {name!r}: is kill:global, kill:agent:NAME, kill:provider:NAME, kill:model:NAME, "
-            "kill:key:ID or throttle:agent:NAME"
-        )
+    if not is_switch(name):
+        raise ConfigurationError(f"{name!r} is no switch; write {NAMES}")
     desk = SwitchDesk(office.store, office.authority, by=visitor.name)
     if action == "clear":
         return f"{name}: lifted" if await desk.clear(name) else f"{name}: was not set"

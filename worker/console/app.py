@@ -13,14 +13,17 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway.errors import CurbError, NotFound
+from gateway.errors import CurbError, NotFound, StateUnavailable, StoreUnavailable
 from gateway.policy.money import MoneyError
 from gateway.policy.report_periods import NoSuchDay, holding
-from worker.api.office import Office
+from worker.api.office import NoTemporal, Office
+from worker.client import TemporalUnavailable
 from worker.console.actions import act
 from worker.console.figures import Gatherer
 from worker.console.markup import tag
-from worker.console.pages import PAGES, Sections, document, holders, run_sections, sections
+from worker.console.pages import PAGES, document, holders, sections
+from worker.console.parts import Sections
+from worker.console.run_page import run_sections
 from worker.console.session import COOKIE, SESSION_SECONDS, Sessions, TooManyTries, Visitor, address
 from worker.desk.reports import rendered
 from worker.desk.runs import run_document
@@ -41,6 +44,8 @@ _MOST_BYTES = 64 * 1024
 _EVERY_SECONDS, _ALIVE_SECONDS, _STREAM_SECONDS = 1.0, 15.0, 3_600.0
 _MOST_STREAMS = 200
 _ASSETS = {"console.css": "text/css", "console.js": "text/javascript"}
+_AGAIN_SECONDS = 5
+_HEADLINES = {200: "Done", 404: "Not found", 503: "A server does not answer"}
 Make = Callable[[Visitor], Awaitable[Sections]]
 
 
@@ -77,7 +82,7 @@ class Console:
         visitor = await self._sessions.visitor(request)
         if visitor is None:
             return _login("", 401)
-        made = sections(page, await self._gatherer.now(fresh=False), visitor)
+        made = sections(page, await self._gatherer.now(), visitor)
         return _html(
             document(PAGES[page], holders(made), visitor=visitor, page=page, live=f"/console/live/{page}")
         )
@@ -164,9 +169,11 @@ class Console:
             return _told(request, 403, "This needs a key with the role operator.", visitor)
         try:
             said = await act(self._office, visitor, asked)
+        except (StateUnavailable, StoreUnavailable, TemporalUnavailable, NoTemporal) as error:
+            return _told(request, 503, str(error), visitor)
         except (CurbError, MoneyError) as error:
             return _told(request, 422, str(error), visitor)
-        await self._gatherer.now(fresh=True)
+        self._gatherer.forget()
         return _told(request, 200, said, visitor)
 
     async def live(self, request: Request) -> Response:
@@ -204,33 +211,55 @@ class Console:
         """What has changed, every second; ends with the session, or after an hour (browsers come again)."""
         self._streams += 1
         shown: Sections = {}
+        in_trouble = ""
         ends_at = time.monotonic() + _STREAM_SECONDS
         told_at = time.monotonic()
         try:
             while time.monotonic() < ends_at and not await request.is_disconnected():
-                visitor = await self._sessions.visitor(request)
-                if visitor is None:
-                    yield "event: over\ndata: {}\n\n"
-                    return
-                made = await make(visitor)
-                if changed := {name: html for name, html in made.items() if shown.get(name) != html}:
-                    yield f"event: page\ndata: {json.dumps(changed)}\n\n"
-                elif time.monotonic() - told_at < _ALIVE_SECONDS:
-                    await asyncio.sleep(_EVERY_SECONDS)
-                    continue
+                said = ""
+                try:
+                    visitor = await self._sessions.visitor(request)
+                    if visitor is None:
+                        yield _event("over", {})
+                        return
+                    made = await make(visitor)
+                except CurbError as error:  # a server of ours does not answer: it is said, and asked again
+                    said = "" if str(error) == in_trouble else _event("trouble", str(error))
+                    in_trouble = str(error)
                 else:
-                    yield ": alive\n\n"
-                shown, told_at = made, time.monotonic()
+                    changed = {name: html for name, html in made.items() if shown.get(name) != html}
+                    said = _event("page", changed) if changed or in_trouble else ""
+                    shown, in_trouble = made, ""
+                if not said and time.monotonic() - told_at >= _ALIVE_SECONDS:
+                    said = ": alive\n\n"
+                if said:
+                    told_at = time.monotonic()
+                    yield said
                 await asyncio.sleep(_EVERY_SECONDS)
-        except CurbError:
-            return  # a server of ours does not answer; the browser comes again
         finally:
             self._streams -= 1
 
 
 def build_console(office: Office) -> Starlette:
     """Build the application."""
-    return Starlette(routes=Console(office).routes())
+    return Starlette(
+        routes=Console(office).routes(),
+        exception_handlers={CurbError: _unavailable, Exception: _failed},
+    )
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    """A server of ours does not answer: what is wrong, on a page that tries again by itself."""
+    return _told(request, 503, str(error))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """What nobody foresaw. Starlette hands the error on to whoever logs."""
+    return _told(request, 500, "Something went wrong here; the log of the server says what.")
+
+
+def _event(name: str, data: object) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
 async def _asked(request: Request) -> dict[str, str]:
@@ -252,9 +281,17 @@ def _told(request: Request, status: int, message: str, visitor: Visitor | None =
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse({"done": status == 200, "message": message}, status, headers=_HEADERS)
     back = tag("p", tag("a", "Back", href=PATH))
-    return _html(
-        document("curb", tag("section", tag("p", message), back, class_="card"), visitor=visitor), status
+    again = _AGAIN_SECONDS if status == 503 and request.method == "GET" else None
+    soon = tag("p", f"This page tries again every {again} seconds.", class_="soft") if again else None
+    content = tag(
+        "section",
+        tag("h1", _HEADLINES.get(status, "That did not work")),
+        tag("p", message),
+        soon,
+        back,
+        class_="card",
     )
+    return _html(document("curb", content, visitor=visitor, again=again), status)
 
 
 def _login(problem: str, status: int) -> Response:

@@ -18,22 +18,54 @@ function isBeingWritten(section) {
 function show(id, html) {
   const section = document.getElementById(id);
   if (!section || isBeingWritten(section)) return;
-  const focused = section.contains(document.activeElement) ? document.activeElement.id : "";
+  const active = document.activeElement;
+  const focused = section.contains(active) ? active.id : "";
+  const had = focused || section.contains(active);
   section.innerHTML = html;
-  if (focused) document.getElementById(focused)?.focus();
+  if (!had) return;
+  const again = focused && document.getElementById(focused);
+  if (again) { again.focus({ preventScroll: true }); return; }
+  // What was focused is gone, as a Kill button is with its run: the keyboard goes on from its section.
+  section.tabIndex = -1;
+  section.focus({ preventScroll: true });
 }
 
+const trouble = document.getElementById("trouble");
 const live = document.body.dataset.live;
-if (live) {
+const NO_ANSWER = "No connection to the server. What is shown is old; trying again.";
+
+function connect() {
   const source = new EventSource(live);
+  const leave = () => source.close();
+  window.addEventListener("pagehide", leave, { once: true });
   source.addEventListener("page", (event) => {
+    trouble.textContent = "";
     for (const [id, html] of Object.entries(JSON.parse(event.data))) show(id, html);
     document.body.dataset.connected = "yes";
   });
+  source.addEventListener("trouble", (event) => {
+    trouble.textContent = `${JSON.parse(event.data)} - what is shown is old; trying again.`;
+  });
   source.addEventListener("over", () => { source.close(); location.reload(); });
-  source.addEventListener("error", () => { document.body.dataset.connected = "no"; });
-  window.addEventListener("pagehide", () => source.close());
+  source.addEventListener("error", () => {
+    document.body.dataset.connected = "no";
+    trouble.textContent = NO_ANSWER;
+    // Browsers come again by themselves after a broken stream, but not after an answer that is no stream.
+    if (source.readyState !== EventSource.CLOSED) return;
+    window.removeEventListener("pagehide", leave);
+    setTimeout(connectAgain, 3000);
+  });
 }
+
+async function connectAgain() {
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (answer.status === 401) { location.reload(); return; }
+  } catch { /* it does not answer at all: the next stream tells */ }
+  connect();
+}
+
+if (live) connect();
 
 document.addEventListener("submit", async (event) => {
   const form = event.target;

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,13 +15,14 @@ from gateway.store.reports import ReportListed
 from worker.api.office import Office
 from worker.client import Progress
 from worker.desk.alerts import alert_documents
+from worker.desk.batches import batch_documents
 from worker.desk.budgets import current_budgets
 from worker.desk.switches import Switch, switches_set
 from worker.upkeep import switch_names
 
 _FRESH_SECONDS = 1.0
-_PART_SECONDS = 5.0
-_RUNS, _ROWS, _AGENTS, _ALERTS, _REPORTS = 30, 8, 100, 50, 40
+_PART_SECONDS = 3.0
+_RUNS, _ROWS, _AGENTS, _ALERTS, _REPORTS, _BATCHES, _NAMES = 30, 8, 100, 50, 40, 30, 500
 _T = TypeVar("_T")
 
 
@@ -29,7 +30,8 @@ _T = TypeVar("_T")
 class Figures:
     """Everything on the page, of one moment. problems: what could not be asked; its part is empty then.
 
-    velocity_nano_usd: what all agents spent in the last velocity_seconds.
+    velocity_nano_usd: what all agents spent in the last velocity_seconds. names: of switches that one may
+    want to set.
     """
 
     today: UsageSum = UsageSum("")
@@ -44,6 +46,8 @@ class Figures:
     switches: Sequence[Switch] = ()
     runs: Sequence[Progress] = ()
     live_runs: int = 0
+    batches: Sequence[Mapping[str, Any]] = ()
+    names: Sequence[str] = ()
     alerts: Sequence[dict[str, Any]] = ()
     reports: Sequence[ReportListed] = ()
     problems: tuple[str, ...] = field(default=())
@@ -63,10 +67,14 @@ class Gatherer:
         self._kept = Figures()
         self._at = float("-inf")
 
-    async def now(self, *, fresh: bool = False) -> Figures:
-        """The figures, at most a second old; fresh: after an action of the one who asks."""
+    def forget(self) -> None:
+        """Gather again for whoever asks next: something was done."""
+        self._at = float("-inf")
+
+    async def now(self) -> Figures:
+        """The figures, at most a second old."""
         async with self._lock:
-            if fresh or time.monotonic() - self._at >= _FRESH_SECONDS:
+            if time.monotonic() - self._at >= _FRESH_SECONDS:
                 self._kept = await _gathered(self._office)
                 self._at = time.monotonic()
             return self._kept
@@ -94,13 +102,14 @@ async def _gathered(office: Office) -> Figures:
             part("health", office.store.health.latest(), []),
             part("switches", _switches(office), []),
             part("runs", _runs(office), _NO_RUNS),
+            part("batches", batch_documents(office.store, ended=False, limit=_BATCHES), []),
         ),
         asyncio.gather(
             part("alerts", alert_documents(office.store, ended=False, limit=_ALERTS), []),
             part("reports", office.store.reports.list(limit=_REPORTS), []),
         ),
     )
-    (spent, velocity, budgets), (health, switches, runs), (alerts, reports) = money, state, told
+    (spent, velocity, budgets), (health, switches, runs, batches), (alerts, reports) = money, state, told
     return Figures(
         today=spent.today,
         month=spent.month,
@@ -114,6 +123,8 @@ async def _gathered(office: Office) -> Figures:
         switches=switches,
         runs=runs[0],
         live_runs=runs[1],
+        batches=batches,
+        names=switch_names(office.config, office.agents)[:_NAMES],
         alerts=alerts,
         reports=reports,
         problems=tuple(dict.fromkeys(problems)),

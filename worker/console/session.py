@@ -1,7 +1,9 @@
 """Who looks at the console: a key, exchanged for a signed cookie that ends with the key.
 
-The cookie names the key and its end, under an HMAC of the server's own secret: the token is in no cookie.
-Whether the key still stands, and with which roles, is asked again after a second at most.
+The cookie names the key, the token's prefix and its end, under an HMAC of the server's own secret: the token
+is in no cookie.
+Whether the key still stands, and with which roles, is asked again after a second at most. While Postgres is
+down nobody can end a key: who was known goes on for GRACE_SECONDS, as with calls (gateway/keys.py).
 """
 
 import hmac
@@ -15,9 +17,10 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, StoreUnavailable
 from gateway.http.endpoint import address_of
-from gateway.keys import Unauthorized
+from gateway.keys import GRACE_SECONDS, Unauthorized
+from gateway.store.keys import Key
 from gateway.tokens import prefix_of
 from worker.api.office import Office
 from worker.listening import is_loopback
@@ -51,25 +54,29 @@ class Sessions:
     def __init__(self, office: Office, clock: Callable[[], float] = time.monotonic) -> None:
         self._office = office
         self._clock = clock
-        self._checked: dict[str, tuple[float, Visitor | None]] = {}
+        self._checked: dict[tuple[str, str], tuple[float, Key | None]] = {}
+        self._try_at = float("-inf")  # while Postgres does not answer: when to ask again
         self._tries: deque[tuple[float, str]] = deque(maxlen=_TRIES_OF_ALL)
 
     async def open(self, token: str, address: str) -> str | None:
         """The value of a cookie for this token, None where it lets nobody in. Raises TooManyTries."""
         self._count_try(address)
         try:
-            if not prefix_of(token):
+            if not (prefix := prefix_of(token)):
                 return None
             found = await self._office.keys.authenticate(token, address)
         except Unauthorized:
             return None
         if not found.roles & _VIEWERS:
             return None
-        value = f"{found.key_id}.{int(time.time()) + SESSION_SECONDS}.{secrets.token_urlsafe(12)}"
+        value = f"{found.key_id}.{prefix}.{int(time.time()) + SESSION_SECONDS}.{secrets.token_urlsafe(12)}"
         return f"{value}.{self._signed('session', value)}"
 
     async def visitor(self, request: Request) -> Visitor | None:
-        """Who asks; None: nobody who may look. In `curb dev` it is the developer."""
+        """Who asks; None: nobody who may look. In `curb dev` it is the developer.
+
+        Raises StoreUnavailable where that cannot be known.
+        """
         cookie = request.cookies.get(COOKIE, "")
         found = await self._of_cookie(cookie) if cookie else None
         if found is None and self._office.is_open and _is_here(request):
@@ -87,27 +94,36 @@ class Sessions:
         value, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signed("session", value).encode()):
             return None
-        key_id, ends_at, _ = value.split(".")
+        key_id, prefix, ends_at, _ = value.split(".")
         if int(ends_at) <= time.time():
             return None
-        at, known = self._checked.get(value, (float("-inf"), None))
-        if self._clock() - at < _CHECKED_SECONDS:
+        key = await self._key(key_id, prefix)
+        if key is None or not _stands(key, prefix, datetime.now(UTC)):
+            return None
+        return Visitor(key.name, bool(set(key.roles) & _OPERATORS), self._signed("csrf", value))
+
+    async def _key(self, key_id: str, prefix: str) -> Key | None:
+        """The key as it was a second ago at most, or when Postgres answered last; by token, so that a new
+        one is not looked for in what is known of the key."""
+        at, known = self._checked.get((key_id, prefix), (float("-inf"), None))
+        now = self._clock()
+        if now - at < _CHECKED_SECONDS:
+            return known
+        if known is not None and now < self._try_at:
+            return known
+        try:
+            found = await self._office.store.keys.get(key_id)
+        except NotFound:
+            found = None
+        except StoreUnavailable:
+            self._try_at = self._clock() + _CHECKED_SECONDS
+            if known is None or now - at > GRACE_SECONDS:
+                raise
             return known
         if len(self._checked) >= _MOST_CHECKED:
             self._checked.clear()
-        found = await self._standing(key_id, value)
-        self._checked[value] = (self._clock(), found)
+        self._checked[key_id, prefix] = (self._clock(), found)
         return found
-
-    async def _standing(self, key_id: str, value: str) -> Visitor | None:
-        try:
-            key = await self._office.store.keys.get(key_id)
-        except NotFound:
-            return None
-        roles = set(key.roles)
-        if key.state(datetime.now(UTC)) != "active" or not roles & _VIEWERS:
-            return None
-        return Visitor(key.name, bool(roles & _OPERATORS), self._signed("csrf", value))
 
     def _signed(self, what: str, value: str) -> str:
         return self._office.secrets.digest(f"console-{what}:{value}")
@@ -118,6 +134,13 @@ class Sessions:
         if len(recent) >= _TRIES_OF_ALL or recent.count(address) >= _TRIES:
             raise TooManyTries
         self._tries.append((self._clock(), address))
+
+
+def _stands(key: Key, prefix: str, now: datetime) -> bool:
+    """Whether the key, and the token of this prefix that was exchanged, are good for looking."""
+    token = next((each for each in key.tokens if each.prefix == prefix), None)
+    is_over = token is None or (token.ends_at is not None and token.ends_at <= now)
+    return key.state(now) == "active" and not is_over and bool(set(key.roles) & _VIEWERS)
 
 
 def address(request: Request) -> str:
