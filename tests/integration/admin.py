@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,7 +27,8 @@ from worker.keys import KeyDesk
 from worker.listening import listening
 from worker.wiring import Servers
 
-MODELS = ("gpt-5-mini", "gpt-5-mini@say-400+slow-stream-400")
+MODELS = ("gpt-5-mini", "gpt-5-mini@say-400+slow-stream-400", "gpt-5-mini@steady-2", "gpt-5-mini@ask")
+TOOLS = str(Path(__file__).with_name("own_tools.py"))
 AGENTS = (
     Agent(name="quickie", tier="openai/gpt-5-mini", tools=("list_files", "read_file")),
     Agent(name="slowpoke", tier="openai/gpt-5-mini@say-400+slow-stream-400"),
@@ -34,6 +36,14 @@ AGENTS = (
 )
 SECRETS = TokenSecrets(("a secret of the admin tests; long enough",))
 ROLES = ("call", "viewer", "operator", "admin")
+
+
+def asking(root: Path) -> tuple[Agent, Agent]:
+    """Agents that need people: `cashier` asks before it refunds, `shy` asks a question."""
+    return (
+        Agent(name="cashier", tier="openai/gpt-5-mini@steady-2", tools=("refund",), root=str(root)),
+        Agent(name="shy", tier="openai/gpt-5-mini@ask", tools=("ask_human",)),
+    )
 
 
 @dataclass
@@ -121,15 +131,16 @@ async def open_admin(
 
 @contextlib.asynccontextmanager
 async def open_house(
-    temporal: Client, servers: Servers, simulator: SimulatedProvider
+    temporal: Client, servers: Servers, simulator: SimulatedProvider, more: Sequence[Agent] = ()
 ) -> AsyncIterator[Admin]:
-    """Empty Redis, then a worker that serves AGENTS, and the admin API beside it."""
+    """Empty Redis, then a worker that serves AGENTS and `more`, and the admin API beside it."""
     async with redis.from_url(servers.redis_url) as connection:
         await connection.flushdb()
+    agents = (*AGENTS, *more)
     gateway = config(simulator.url, ("balanced", MODELS))
-    given = Config(gateway=gateway, agents={agent.name: agent for agent in AGENTS}, limits={})
+    given = Config(gateway=gateway, agents={agent.name: agent for agent in agents}, limits={})
     async with (
-        serving(temporal, servers, gateway, AGENTS) as factory,
-        open_admin(factory.store, factory.authority, given, agents=AGENTS, temporal=temporal) as opened,
+        serving(temporal, servers, gateway, agents, tools=[TOOLS] if more else ()) as factory,
+        open_admin(factory.store, factory.authority, given, agents=agents, temporal=temporal) as opened,
     ):
         yield opened

@@ -1,16 +1,14 @@
 """The console over HTTP, on real servers: who is let in, what is refused, what the buttons do."""
 
-import asyncio
 import json
-import re
 from collections.abc import AsyncIterator
-from html import unescape
 
 import httpx
 import pytest
 from temporalio.client import Client
 
-from tests.integration.admin import Admin, open_house
+from tests.integration.admin import Admin, asking, open_house
+from tests.integration.console import acted, csrf_in, logged_in, until_in
 from tests.integration.databases import migrated_database
 from tests.simulated import SimulatedProvider
 from worker.client import Launch
@@ -23,10 +21,15 @@ MARKUP = "<script>alert(1)</script>"
 
 @pytest.fixture(scope="module")
 async def admin(
-    temporal: Client, redis_url: str, database_url: str, simulator: SimulatedProvider
+    temporal: Client,
+    redis_url: str,
+    database_url: str,
+    simulator: SimulatedProvider,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Admin]:
+    people = asking(tmp_path_factory.mktemp("root"))
     with migrated_database(database_url, "test_console") as url:
-        async with open_house(temporal, Servers(redis_url, url), simulator) as opened:
+        async with open_house(temporal, Servers(redis_url, url), simulator, people) as opened:
             yield opened
 
 
@@ -34,30 +37,6 @@ async def admin(
 async def url(admin: Admin) -> AsyncIterator[str]:
     async with listening(build_console(admin.office), "127.0.0.1", 0, grace_seconds=1) as url:
         yield url
-
-
-async def logged_in(client: httpx.AsyncClient, admin: Admin, role: str) -> httpx.Response:
-    return await client.post("/console/login", data={"key": admin.tokens[role]})
-
-
-def csrf_in(page: str) -> str:
-    found = re.search(r'name="csrf" value="([^"]+)"', page)
-    assert found is not None
-    return unescape(found[1])
-
-
-async def acted(client: httpx.AsyncClient, **asked: str) -> httpx.Response:
-    csrf = csrf_in((await client.get("/console")).text)
-    return await client.post(
-        "/console/act", data={"csrf": csrf, **asked}, headers={"accept": "application/json"}
-    )
-
-
-async def until_in(client: httpx.AsyncClient, path: str, words: str) -> str:
-    async with asyncio.timeout(60):
-        while words not in (page := (await client.get(path)).text):
-            await asyncio.sleep(0.1)
-    return page
 
 
 async def test_nobody_is_shown_anything_without_a_key(url: str) -> None:
@@ -89,7 +68,7 @@ async def test_the_cookie_is_for_browsers_only_and_holds_no_token(admin: Admin, 
         assert admin.tokens["viewer"] not in cookie
         assert (await client.get("/console")).status_code == 200
         value = client.cookies["curb_console"]
-        forged = value.replace(value.split(".")[1], "99999999999")
+        forged = value.replace(value.split(".")[2], "99999999999")
         async with httpx.AsyncClient(base_url=url, cookies={"curb_console": forged}) as other:
             assert (await other.get("/console")).status_code == 401
 

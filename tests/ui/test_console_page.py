@@ -6,6 +6,8 @@ from pathlib import Path
 from playwright.async_api import Locator, Page, expect
 
 from tests.integration.admin import Admin
+from tests.integration.alert_rows import add_alert
+from tests.integration.batch_rows import add_batch
 from worker.client import Launch
 
 _MS = 45_000
@@ -51,7 +53,7 @@ async def test_a_run_is_paused_topped_up_and_resumed(page: Page, admin: Admin) -
 
 
 async def test_a_switch_is_set_and_cleared_by_keyboard_only(page: Page, admin: Admin) -> None:
-    await page.get_by_label("kill:agent:NAME").focus()
+    await page.get_by_label("Switch", exact=True).focus()
     await page.keyboard.type("kill:agent:poor")
     await page.keyboard.press("Tab")
     await page.keyboard.type("runaway")
@@ -62,6 +64,71 @@ async def test_a_switch_is_set_and_cleared_by_keyboard_only(page: Page, admin: A
     await clear.focus()
     await page.keyboard.press("Enter")
     await expect(clear).to_have_count(0, timeout=_MS)
+
+
+async def until_focused(page: Page, wanted: Locator) -> None:
+    """Walk by the tabulator alone until it is there."""
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        if await wanted.evaluate("each => each === document.activeElement"):
+            return
+    raise AssertionError("the keyboard does not get there")
+
+
+async def test_a_call_is_approved_by_keyboard_only(page: Page, admin: Admin) -> None:
+    launch = Launch(agent="cashier", task="Refund order 1.", budget_usd="1")
+    run = (await admin.office.runs.launch(launch)).run_id
+    decide = row_of(page, run).get_by_role("link", name="Decide")
+    await decide.wait_for(timeout=_MS)
+    await until_focused(page, decide)
+    await page.keyboard.press("Enter")
+    approve = page.get_by_role("button", name="Approve")
+    await approve.wait_for(timeout=_MS)
+    await expect(page.locator("#asked")).to_contain_text("order 1")
+    await picture(page, "console-run")
+    await until_focused(page, approve)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#head")).to_contain_text("completed", timeout=_MS)
+    await expect(approve).to_have_count(0)
+
+
+async def test_a_question_is_answered_by_typing(page: Page, admin: Admin) -> None:
+    launch = Launch(agent="shy", task="Ask me.", budget_usd="1")
+    run = (await admin.office.runs.launch(launch)).run_id
+    await page.goto(f"/console/runs/{run}")
+    answer = page.get_by_label("answer", exact=True)
+    await answer.fill("Take the blue one.", timeout=_MS)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#head")).to_contain_text("completed", timeout=_MS)
+    await expect(page.locator("#steps")).to_contain_text("Take the blue one.")
+
+
+async def test_an_alert_is_acknowledged_by_clicking(page: Page, admin: Admin) -> None:
+    await add_alert(admin.office.store, "provider:acknowledged")
+    await expect(page.locator("#now")).to_contain_text("open alerts1", timeout=_MS)
+    await page.get_by_role("link", name="Alerts").click()
+    row = page.locator("#alerts tr", has_text="provider:acknowledged")
+    await row.get_by_role("button", name="Acknowledge").click(timeout=_MS)
+    await expect(row.get_by_role("button")).to_have_count(0, timeout=_MS)
+    await expect(row).to_contain_text("operator-")
+
+
+async def test_a_batch_is_cancelled_by_clicking(page: Page, admin: Admin) -> None:
+    batch = await add_batch(admin.office.store, "batch_on_the_page")
+    row = page.locator("#batches tr", has_text=batch)
+    page.once("dialog", lambda dialog: dialog.accept())
+    await row.get_by_role("button", name="Cancel").click(timeout=_MS)
+    await expect(row).to_contain_text("cancelling", timeout=_MS)
+
+
+async def test_a_page_whose_server_went_away_says_so_and_comes_back(page: Page) -> None:
+    trouble = page.locator("#trouble")
+    await page.route("**/console/live/", lambda route: route.fulfill(status=503, body="away"))
+    await page.reload()
+    await expect(trouble).to_contain_text("No connection to the server", timeout=_MS)
+    await page.unroute("**/console/live/")
+    await page.locator("body[data-connected=yes]").wait_for(timeout=_MS)
+    await expect(trouble).to_be_hidden()
 
 
 async def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page, admin: Admin) -> None:
