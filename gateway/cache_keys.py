@@ -44,7 +44,8 @@ def may_be_cached(use: CacheUse, request: Request) -> bool:
 def exact_key(call: Call, request: Request, *, shared: bool) -> str:
     """The name of this call's answer in the cache."""
     if isinstance(request, WireRequest):
-        said: object = [request.family, request.api, request.max_output_tokens, _plain(request.document)]
+        way = [request.family, request.api, request.max_output_tokens, dict(request.headers)]
+        said: object = [*way, _plain(request.document)]
     else:
         said = ["neutral", request.model_dump(mode="json", exclude={"end_user"})]
     return _digest([_owner(call, shared=shared), call.tier, said])
@@ -71,6 +72,7 @@ def _partition(call: Call, request: Request, neutral: ModelRequest, last: Messag
     way: object = "neutral"
     if isinstance(request, WireRequest):
         way = [request.family, request.api, request.streamed, request.document.get("stream_options")]
+        way.append(dict(request.headers))
     rest = [len(last.parts), before.model_dump(mode="json")]
     return _digest([_owner(call, shared=shared), call.caller.user, call.tier, way, rest])
 

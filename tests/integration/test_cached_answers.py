@@ -170,6 +170,15 @@ async def test_answers_are_not_given_across_keys(front: Front) -> None:
     assert other.headers["x-curb-cache"] == "none"
 
 
+async def test_who_asks_for_another_edition_of_the_api_gets_no_answer_of_this_one(front: Front) -> None:
+    for beta in ("", "something-2026-01-01"):
+        headers = {"anthropic-version": "2023-06-01", **({"anthropic-beta": beta} if beta else {})}
+        answer = await front.post(MESSAGES, asked(MESSAGES, "An edition", model=CLAUDE), headers)
+        assert answer.status_code == 200
+        assert answer.headers["x-curb-cache"] == "none"
+        await kept(front, 1)
+
+
 async def test_a_switch_stops_free_answers_too(front: Front) -> None:
     body, authority = asked(CHAT, "Switched"), front.world.parts.authority
     await front.post(CHAT, body, {"x-curb-agent": "stopped"})
