@@ -91,8 +91,8 @@ class Scene:
         chosen = sources or (self.source(),)
         return await follow_sums(self.books.authority, self.books.store, chosen, config, RULES, now=now)
 
-    async def admit(self, asked: int) -> Reservation:
-        ask = self.books.ask(f"sums-{next(_CALLS)}", asked)
+    async def admit(self, asked: int, call: str = "sums") -> Reservation:
+        ask = self.books.ask(f"{call}-{next(_CALLS)}", asked)
         opened = replace(ask.opened, provider="openai", model=MODEL, deployment=f"openai/{MODEL}")
         reservation = await self.books.authority.admit(replace(ask, opened=opened))
         assert isinstance(reservation, Reservation)
@@ -105,9 +105,11 @@ class Scene:
         await self.books.settle(held, cost, input_tokens=input, output_tokens=output)
         return await self._at(held.attempt_id, at)
 
-    async def doubt(self, *, estimate: int = 0, bound: int = 10**9, at: datetime = NOON) -> str:
+    async def doubt(
+        self, *, estimate: int = 0, bound: int = 10**9, at: datetime = NOON, call: str = "sums"
+    ) -> str:
         """A call that was cut."""
-        held = await self.admit(bound)
+        held = await self.admit(bound, call)
         cut = settlement(held.attempt_id, state="in_doubt", estimate_nano_usd=estimate, status="timeout")
         await self.books.authority.close_attempt(cut)
         return await self._at(held.attempt_id, at)
@@ -175,6 +177,29 @@ async def test_nothing_beyond_the_books_means_that_nothing_was_bought(scene: Sce
     await scene.follow()
 
     assert await scene.costs(known, one, two) == [45_000, 0, 0]
+
+
+async def test_a_batch_that_may_still_run_is_not_taken_for_nothing(scene: Scene) -> None:
+    """Its provider works on it for a day: that its first minutes show nothing says nothing."""
+    batch = await scene.doubt(estimate=500, call="batch:k")
+
+    report = await scene.follow()
+
+    assert report.settled == 0
+    assert (await scene.row(batch))["state"] == "in_doubt"
+
+
+async def test_a_call_beside_a_batch_that_runs_does_not_pay_for_it(scene: Scene) -> None:
+    batch = await scene.admit(10**9, "batch:k")
+    await scene._at(batch.attempt_id, NOON - timedelta(hours=8))
+    doubt = await scene.doubt(estimate=500)
+    scene.bill(1_000, 100)
+
+    report = await scene.follow()
+
+    assert report.settled == 0
+    assert (await scene.row(doubt))["state"] == "in_doubt"
+    await scene.books.settle(batch, 0)
 
 
 async def test_several_share_the_rest_exactly(scene: Scene) -> None:

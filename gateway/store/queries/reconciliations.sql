@@ -7,13 +7,18 @@ WHERE provider = %(provider)s AND at >= %(since)s AND at < %(until)s
                   AND b.state IN ('opening', 'held', 'sending', 'sent') AND b.created_at > now() - interval '7 days')
 ORDER BY at, attempt_id LIMIT %(limit)s
 
--- What was sent to a provider, or may have been; what was only observed went there under another key.
+-- What was sent to a provider, or may have been; what was only observed went there under another key. A batch of
+-- which nobody knows what it came to may be at work for a day.
 -- name: sent_attempts
-SELECT attempt_id, model, deployment, at, coalesce(done_at, in_doubt_at, settled_at, at) AS ended_at,
+SELECT attempt_id, model, deployment, at,
+       CASE WHEN starts_with(attempt_id, 'batch:') AND NOT (state = 'settled' AND basis <> 'estimate')
+            THEN greatest(coalesce(done_at, in_doubt_at, settled_at, at), at + interval '1 day')
+            ELSE coalesce(done_at, in_doubt_at, settled_at, at) END AS ended_at,
        state, basis, success, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
        reserved_nano_usd, estimate_nano_usd
 FROM attempts
-WHERE provider = %(provider)s AND at >= %(since)s AND at < %(until)s
+WHERE provider = %(provider)s AND at >= %(since)s::timestamptz - interval '26 hours' AND at < %(until)s
+  AND (at >= %(since)s OR starts_with(attempt_id, 'batch:'))
   AND state IN ('pending', 'in_doubt', 'settled') AND basis <> 'observed'
 ORDER BY at, attempt_id LIMIT %(limit)s
 
@@ -26,9 +31,14 @@ WITH sent AS (
            a.at >= %(since)s::timestamptz + %(margin)s AND a.ended_at < %(until)s::timestamptz - %(margin)s AS inside,
            a.state = 'settled' AND a.basis <> 'estimate' AS known
     FROM (
-        SELECT *, coalesce(done_at, in_doubt_at, settled_at, at) AS ended_at FROM attempts
+        SELECT *,
+               CASE WHEN starts_with(attempt_id, 'batch:') AND NOT (state = 'settled' AND basis <> 'estimate')
+                    THEN greatest(coalesce(done_at, in_doubt_at, settled_at, at), at + interval '1 day')
+                    ELSE coalesce(done_at, in_doubt_at, settled_at, at) END AS ended_at
+        FROM attempts
         WHERE provider = %(provider)s AND state IN ('pending', 'in_doubt', 'settled') AND basis <> 'observed'
-          AND at >= %(since)s::timestamptz - interval '1 hour' AND at < %(until)s::timestamptz + %(margin)s
+          AND at >= %(since)s::timestamptz - interval '26 hours' AND at < %(until)s::timestamptz + %(margin)s
+          AND (at >= %(since)s::timestamptz - interval '1 hour' OR starts_with(attempt_id, 'batch:'))
     ) AS a
     LEFT JOIN ledger AS s ON s.attempt_id = a.attempt_id AND s.kind = 'settle'
     LEFT JOIN LATERAL (
