@@ -4,7 +4,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, StorageState, async_playwright
 from temporalio.client import Client
 
 from tests.integration.admin import Admin, asking, open_house
@@ -49,25 +49,42 @@ async def browser() -> AsyncIterator[Browser]:
         await opened.close()
 
 
-def _is_wrong(said: ConsoleMessage) -> bool:
-    return said.type == "error" and "503" not in said.text
+@pytest.fixture(scope="session")
+async def door(admin: Admin) -> AsyncIterator[str]:
+    """Where the console is."""
+    async with listening(build_console(admin.office), "127.0.0.1", 0, grace_seconds=1) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def session(browser: Browser, door: str, admin: Admin) -> StorageState:
+    """The cookies of an operator who has logged in by the form."""
+    context = await browser.new_context(base_url=door)
+    opened = await context.new_page()
+    await opened.goto("/console")
+    await opened.get_by_label("A key with the role").fill(admin.tokens["operator"])
+    await opened.keyboard.press("Enter")
+    await opened.locator("body[data-connected=yes]").wait_for()
+    state = await context.storage_state()
+    await context.close()
+    return state
 
 
 @pytest.fixture
-async def page(browser: Browser, admin: Admin) -> AsyncIterator[Page]:
-    """An operator's page, logged in by the form; it fails on any error in the browser's log, but of answers
-    that tests make up (503)."""
+async def page(browser: Browser, door: str, session: StorageState) -> AsyncIterator[Page]:
+    """An operator's page; it fails on any error in the browser's log but answers that a test asked for."""
     errors: list[str] = []
-    async with listening(build_console(admin.office), "127.0.0.1", 0, grace_seconds=1) as url:
-        context = await browser.new_context(base_url=url)
-        opened = await context.new_page()
-        await opened.goto("/console")
-        # The log-in is answered with 401, which browsers write down.
-        opened.on("console", lambda said: errors.append(said.text) if _is_wrong(said) else None)
-        opened.on("pageerror", lambda error: errors.append(str(error)))
-        await opened.get_by_label("A key with the role").fill(admin.tokens["operator"])
-        await opened.keyboard.press("Enter")
-        await opened.locator("body[data-connected=yes]").wait_for()
-        yield opened
-        await context.close()
+    context = await browser.new_context(base_url=door, storage_state=session)
+    opened = await context.new_page()
+    opened.on("console", lambda said: errors.append(said.text) if _is_wrong(said) else None)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    await opened.goto("/console")
+    await opened.locator("body[data-connected=yes]").wait_for()
+    yield opened
+    await context.close()
     assert errors == []
+
+
+def _is_wrong(said: ConsoleMessage) -> bool:
+    """Browsers write down refusals, too: without a session (401), or made up (503)."""
+    return said.type == "error" and not any(status in said.text for status in ("401", "503"))

@@ -11,6 +11,25 @@ from tests.integration.batch_rows import add_batch
 from worker.client import Launch
 
 _MS = 45_000
+NAMELESS = """() => [...document.querySelectorAll("input:not([type=hidden])")]
+  .filter((e) => !e.labels.length && !e.ariaLabel).map((e) => e.outerHTML)"""
+# Texts whose contrast with what is behind them is below 4.5 to 1 (WCAG 2, 1.4.3).
+FAINT = """() => {
+  const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+  const linear = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const behind = (e) => {
+    const colour = parts(getComputedStyle(e).backgroundColor);
+    return colour.length === 4 && colour[3] === 0 ? behind(e.parentElement) : colour;
+  };
+  return [...document.body.querySelectorAll("*")]
+    .filter((e) => e.checkVisibility() && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
+    .filter((e) => {
+      const [a, b] = [light(parts(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
+      return (a + 0.05) / (b + 0.05) < 4.5;
+    })
+    .map((e) => e.outerHTML.slice(0, 80));
+}"""
 
 
 async def launched(admin: Admin) -> str:
@@ -135,11 +154,42 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page, admin: Ad
     run = await launched(admin)
     await row_of(page, run).wait_for(timeout=_MS)
     await page.set_viewport_size({"width": 390, "height": 844})
-    for path in ("/console", "/console/budgets", "/console/alerts", f"/console/runs/{run}"):
+    for path in (
+        "/console",
+        "/console/budgets",
+        "/console/alerts",
+        "/console/reports",
+        f"/console/runs/{run}",
+    ):
         await page.goto(path)
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
     await page.goto("/console")
     await picture(page, "console-phone")
+    await admin.office.runs.kill(run)
+
+
+async def test_a_viewer_finds_nothing_to_press_but_log_out(page: Page, admin: Admin) -> None:
+    run = await launched(admin)
+    await row_of(page, run).get_by_role("button", name="Kill").wait_for(timeout=_MS)
+    await page.get_by_role("button", name="Log out").click()
+    await page.get_by_label("A key with the role").fill(admin.tokens["viewer"])
+    await page.keyboard.press("Enter")
+    await row_of(page, run).wait_for(timeout=_MS)
+    assert await page.get_by_role("button").all_inner_texts() == ["Log out"]
+    await expect(page.locator("header")).to_contain_text("may look only")
+    await admin.office.runs.kill(run)
+
+
+async def test_every_field_has_a_name_and_what_is_written_stands_out(page: Page, admin: Admin) -> None:
+    run = await launched(admin)
+    await row_of(page, run).wait_for(timeout=_MS)
+    for path in ("/console", f"/console/runs/{run}"):
+        await page.goto(path)
+        assert await page.evaluate(NAMELESS) == []
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            faint = await page.evaluate(FAINT)
+            assert faint == [], (scheme, faint)
     await admin.office.runs.kill(run)
 
 
