@@ -123,6 +123,7 @@ class Lines:
         try:
             model = text(body, "model")
             read = self._wire.read(body, headers)
+            request = read.wire()
         except BadRequest as error:
             raise BadRequest(f"{place}: {error}", self.field, code=error.code) from None
         if read.streamed:
@@ -134,7 +135,7 @@ class Lines:
             )
         self.model, self.end_user = model, self.end_user or read.end_user
         self._names.add(name)
-        self.requests.append((name, read.wire()))
+        self.requests.append((name, request))
 
     def wrong(self, error: CannotBatch) -> BadRequest:
         """What cannot be bounded or priced, by its place."""

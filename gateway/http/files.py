@@ -20,6 +20,7 @@ from gateway.keys import Principal
 from gateway.store.files import File
 
 _LONGEST_NAME = 200
+MOST_KEPT_BYTES = 2 * 1024**3  # of a key's uploads together
 
 
 def file_routes(door: Door) -> list[Route]:
@@ -45,6 +46,9 @@ class _Files:
         if not headers.get("content-type", "").startswith("multipart/form-data"):
             raise BadRequest("send a form: multipart/form-data with `purpose` and `file`", "content-type")
         name, content = await _file_in(headers, await read_body(request.receive, headers, self._most))
+        if await self._store.uploaded(principal.key_id) + len(content) > MOST_KEPT_BYTES:
+            why = f"{MOST_KEPT_BYTES} bytes of files are the most that is kept for a key; delete some"
+            raise BadRequest(why, "file", status=413, code="too_large")
         file = await self._store.keep(f"file-{uuid.uuid4().hex}", principal.key_id, "batch", name, content)
         return JSONResponse(self._told(file))
 

@@ -57,6 +57,11 @@ class Files:
         rows = await self._database.rows("list_files", key_id=key_id, purpose=purpose, limit=limit)
         return [_file(row) for row in rows]
 
+    async def uploaded(self, key_id: str) -> int:
+        """The bytes of all that this key has brought."""
+        row = await self._database.row("uploaded_bytes", key_id=key_id)
+        return 0 if row is None else int(row["bytes"])
+
     async def remove(self, id: str, key_id: str) -> None:
         await self._one("remove_file", id, key_id)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from gateway.batches.following import Follower
@@ -158,6 +159,20 @@ async def test_a_page_of_any_size_is_refused_in_words(front: Front, limit: str) 
     async with httpx.AsyncClient(base_url=front.url) as client:
         for path in ("/v1/batches", "/v1/messages/batches"):
             assert (await client.get(path, params={"limit": limit})).status_code == 400
+
+
+async def test_a_key_keeps_so_many_files_and_no_more(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Postgres has an end, and other keys need it too."""
+    kept = await front.openai.files.create(file=("in.jsonl", b"x" * 600), purpose="batch")
+    already = sum(file.bytes for file in (await front.openai.files.list(purpose="batch")).data)
+    monkeypatch.setattr("gateway.http.files.MOST_KEPT_BYTES", already + 500)
+
+    with pytest.raises(openai.APIStatusError, match="delete some"):
+        await front.openai.files.create(file=("in.jsonl", b"x" * 600), purpose="batch")
+
+    await front.openai.files.delete(kept.id)
+    kept = await front.openai.files.create(file=("in.jsonl", b"x" * 600), purpose="batch")
+    assert kept.bytes == 600
 
 
 async def test_a_batch_that_is_cancelled_while_it_is_handed_in_is_cancelled_there(front: Front) -> None:

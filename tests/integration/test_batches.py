@@ -202,6 +202,64 @@ async def test_anthropics_client_sends_a_batch(front: Front) -> None:
     assert (await client.list()).data[0].id == batch.id
 
 
+DEAR: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", chat("n", n=5)["body"]),
+    ("/v1/chat/completions", chat("both", max_tokens=1_000)["body"]),
+    (
+        "/v1/chat/completions",
+        {
+            "model": f"openai/{GPT}",
+            "messages": [{"role": "user", "content": "\U0001f600" * 500}],
+            "max_tokens": 90,
+        },
+    ),
+    (
+        "/v1/chat/completions",
+        chat("tools", tools=[{"type": "function", "function": {"name": "x" * 60}}] * 9)["body"],
+    ),
+    (
+        "/v1/responses",
+        {"model": f"openai/{GPT}", "input": HELLO, "reasoning": {"effort": "high"}, "max_output_tokens": 90},
+    ),
+    ("/v1/embeddings", {"model": f"openai/{VECTORS}", "input": ["a"] * 2_000}),
+    ("/v1/embeddings", {"model": f"openai/{VECTORS}", "input": [[1, 2, 3]] * 500, "dimensions": 8}),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "body"), DEAR, ids=range(len(DEAR)))
+async def test_no_batch_costs_more_than_was_held_for_it(
+    front: Front, endpoint: str, body: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    agent = f"dear-{request.node.callspec.id}"
+    lines = [{"custom_id": name, "method": "POST", "url": endpoint, "body": body} for name in ("a", "b")]
+
+    batch = await ended(front, (await opened(front, *lines, agent=agent, endpoint=endpoint)).id)
+
+    assert batch.request_counts.completed == 2
+    row = await the_attempt(front, agent)
+    assert 0 < row["cost_nano_usd"] <= row["reserved_nano_usd"]
+    await front.booked()
+
+
+NOT_PRICED = [
+    {"service_tier": "flex"},
+    {"service_tier": "priority"},
+    {"web_search_options": {}, "plugins": [{"id": "web"}]},
+    {"prediction": {"type": "content", "content": "x"}},
+    {"modalities": ["text", "audio"]},
+    {"extra_body": {"service_tier": "priority"}},
+    {"extra_body": {"max_tokens": 99_999}},
+    {"n": 129},
+    {"tools": [{"type": "web_search"}]},
+]
+
+
+@pytest.mark.parametrize("more", NOT_PRICED, ids=str)
+async def test_what_changes_the_price_is_refused_in_its_line(front: Front, more: dict[str, Any]) -> None:
+    with pytest.raises(openai.BadRequestError, match="line 2"):
+        await opened(front, chat("one"), chat("two", **more), agent="not-priced")
+
+
 async def test_a_budget_that_does_not_cover_all_of_it_refuses_it_whole(front: Front) -> None:
     await front.world.limit(agent__poor=usd("0.0001"))
 

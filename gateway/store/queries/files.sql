@@ -14,6 +14,9 @@ SELECT id, key_id, purpose, filename, bytes, created_at FROM files
 WHERE key_id = %(key_id)s AND (%(purpose)s = '' OR purpose = %(purpose)s)
 ORDER BY created_at DESC, id LIMIT %(limit)s
 
+-- name: uploaded_bytes
+SELECT coalesce(sum(bytes), 0)::bigint AS bytes FROM files WHERE key_id = %(key_id)s AND purpose = 'batch'
+
 -- name: remove_file
 DELETE FROM files WHERE id = %(id)s AND key_id = %(key_id)s RETURNING id
 
