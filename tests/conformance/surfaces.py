@@ -12,7 +12,7 @@ import pytest
 
 from tests.conformance.house import CLAUDE, EMBEDDER, GPT, SLOW, House
 from tests.conformance.plugin_surfaces import supervised, supervised_and_killed
-from tests.integration.runs import eventually
+from tests.integration.runs import eventually, result_of
 from tests.integration.waiting import until
 from workflows.queues import RUNS
 
@@ -166,7 +166,7 @@ def batched(path: str, model: str, *, cancelled: bool = False) -> Buying:
         if cancelled:
             await house.front.post(f"{batches}/{made.json()['id']}/cancel", b"", who(name))
         handle = house.factory.client.get_workflow_handle(made.json()["id"])
-        assert await handle.result() in ("settled", "not handed in")
+        assert await result_of(handle) in ("settled", "not handed in")
 
     return buy
 
@@ -189,14 +189,14 @@ async def killed_run(house: House, name: str) -> None:
     handle = await house.factory.start(name, user=name)
     await eventually(lambda: _sending(house, name))
     await handle.signal("kill", "seen enough")
-    assert (await handle.result()).status == "killed"
+    assert (await result_of(handle)).status == "killed"
 
 
 async def own_workflow(house: House, name: str) -> None:
-    costs = await house.factory.client.execute_workflow(
+    handle = await house.factory.client.start_workflow(
         "TalkAs", args=[name, f"openai/{GPT}"], id=f"{name}-{uuid.uuid4().hex[:8]}", task_queue=RUNS
     )
-    assert all(costs)
+    assert all(await result_of(handle))
 
 
 async def _killed(house: House, name: str) -> bool:

@@ -118,6 +118,17 @@ async def serving(
                 await Schedules(client).apply([])
 
 
+async def result_of(handle: WorkflowHandle[Any, Any], seconds: float = 120.0) -> Any:
+    """What a workflow came to; should it take too long, what it waits for."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await handle.result()
+    except TimeoutError:
+        told = (await handle.describe()).raw_description
+        events = [event.event_type async for event in handle.fetch_history_events()]
+        raise AssertionError(f"{handle.id} goes on:\n{told.pending_activities}\n{events[-12:]}") from None
+
+
 async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
     """Wait for a condition; fails when it does not come."""
     async with asyncio.timeout(seconds):
