@@ -18,6 +18,7 @@ from activities.toolbox import Toolbox
 from gateway.agents import Agent
 from gateway.metrics import Metrics
 from worker.alerting import dispatcher
+from worker.batches import BatchKeeper
 from worker.channels import open_channels
 from worker.config import Config, gateway_config
 from worker.config_teams import owners_mailboxes
@@ -84,6 +85,8 @@ async def serve(
         )
         enforcer = Enforcer(client, parts.authority, parts.store, RunActivities(deps), parts.process_id)
         more: dict[str, Work] = {"enforcer": enforcer.run}
+        if "runs" in roles:
+            more["batches"] = BatchKeeper(client, parts.authority, parts.store).run
         if supervise and "supervision" in roles:
             more["alerts"] = dispatcher(client, parts, agents).run
             more["schedules"] = lambda: keep_trying_to_apply(client, config)

@@ -10,7 +10,7 @@ import anthropic
 import httpx
 import openai
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 
 from gateway.config import BatchRules
 from gateway.keys import Principal
@@ -20,7 +20,7 @@ from tests.integration.runs import Factory, serving
 from tests.integration.waiting import until
 from tests.integration.world import config
 from tests.simulated import SimulatedProvider
-from worker.batches import batch_starter
+from worker.batches import BatchKeeper, batch_starter
 from worker.wiring import Servers
 
 GPT, CLAUDE, VECTORS = "gpt-5-mini@say-40", "claude-sonnet-4-5@say-40", "text-embedding-3-small"
@@ -298,6 +298,22 @@ async def test_cancelling_its_workflow_cancels_the_batch(house: House) -> None:
     assert (await ended(front, batch.id)).status == "cancelled"
     assert await house.factory.client.get_workflow_handle(batch.id).result() == "settled"
     await front.booked()
+
+
+async def test_a_batch_whose_workflow_was_terminated_is_cancelled_and_settled(house: House) -> None:
+    front, client = house.front, house.factory.client
+    batch = await opened(front, chat("a", f"openai/{GPT}+hang-0"), agent="terminated")
+    await until(lambda: _in_progress(front, batch.id))
+    await client.get_workflow_handle(batch.id).terminate("enough")
+    keeper = BatchKeeper(client, house.factory.authority, house.factory.store)
+
+    await keeper.round()
+
+    assert (await ended(front, batch.id)).status == "cancelled"
+    await front.booked()
+    await keeper.round()
+    described = await client.get_workflow_handle(batch.id).describe()
+    assert described.status is WorkflowExecutionStatus.COMPLETED
 
 
 async def _in_progress(front: Front, batch_id: str) -> bool:
