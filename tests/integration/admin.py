@@ -27,12 +27,23 @@ from worker.keys import KeyDesk
 from worker.listening import listening
 from worker.wiring import Servers
 
-MODELS = ("gpt-5-mini", "gpt-5-mini@say-400+slow-stream-400", "gpt-5-mini@steady-2", "gpt-5-mini@ask")
+MODELS = (
+    "gpt-5-mini",
+    "gpt-5-mini@say-400+slow-stream-400",
+    "gpt-5-mini@steady-2",
+    "gpt-5-mini@ask",
+    "gpt-5-mini@spend-400-6",
+)
 TOOLS = str(Path(__file__).with_name("own_tools.py"))
 AGENTS = (
     Agent(name="quickie", tier="openai/gpt-5-mini", tools=("list_files", "read_file")),
     Agent(name="slowpoke", tier="openai/gpt-5-mini@say-400+slow-stream-400"),
-    Agent(name="poor", tier="openai/gpt-5-mini"),
+    Agent(
+        name="poor",
+        tier="openai/gpt-5-mini@spend-400-6",
+        tools=("list_files", "read_file"),
+        on_budget="pause",
+    ),
 )
 SECRETS = TokenSecrets(("a secret of the admin tests; long enough",))
 ROLES = ("call", "viewer", "operator", "admin")

@@ -100,16 +100,13 @@ async def test_a_run_is_paused_resumed_and_killed(admin: Admin) -> None:
 
 
 async def test_a_run_out_of_money_goes_on_when_it_gets_more(admin: Admin) -> None:
-    run = await launched(admin, "poor", budget_usd="0.00001")
-    waiting = await until_status(admin, run, "paused", "stopped", "failed")
-    if waiting["status"] == "paused":
-        topped = await admin.ask(
-            "POST", f"/v1/runs/{run}/top-up", {"usd": "1", "id": "once"}, role="operator"
-        )
-        assert topped["limit_usd"] == "1.00001"
-        again = await admin.ask("POST", f"/v1/runs/{run}/top-up", {"usd": "1", "id": "once"})
-        assert again["limit_usd"] == "1.00001"
-        await until_status(admin, run, "completed")
+    run = await launched(admin, "poor", budget_usd="0.006")
+    await until_status(admin, run, "paused")
+    topped = await admin.ask("POST", f"/v1/runs/{run}/top-up", {"usd": "1", "id": "once"}, role="operator")
+    assert topped["limit_usd"] == "1.006"
+    again = await admin.ask("POST", f"/v1/runs/{run}/top-up", {"usd": "1", "id": "once"})
+    assert again["limit_usd"] == "1.006"
+    await until_status(admin, run, "completed")
 
 
 async def test_a_run_is_rated(admin: Admin) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+import redis.asyncio as redis
 
 from gateway.policy.money import NanoUsd, usd
 from tests.acceptance.command import Curb, Gateway
@@ -56,6 +57,8 @@ async def house(
     places = {"CURB_REDIS_URL": redis_url, "CURB_DATABASE_URL": database, "OPENAI_API_KEY": "simulated"}
     models = [name.partition("/")[2] for name in (SAY, SLOW)]
     given = config(simulator.url, ("quick", models))
+    async with redis.from_url(redis_url) as client:  # what modules before this one left there
+        await client.flushdb()
     async with open_world(given, Servers(redis_url, database), simulator) as world:
         yield House(Curb(directory, places), world)
 
