@@ -23,7 +23,10 @@ from tests.integration.past_days import (
     today,
 )
 
-YESTERDAY = days_ago(1)
+
+def yesterday() -> date:
+    """Asked when it is needed: the tests may run over midnight."""
+    return days_ago(1)
 
 
 @pytest.fixture
@@ -38,22 +41,29 @@ async def books(redis_url: str, url: str) -> AsyncIterator[Books]:
         yield books
 
 
-async def close(books: Books, day: date = YESTERDAY, *, preliminary: bool = False) -> Closing:
-    return await close_day(books.authority, books.store, CALENDAR, day, preliminary=preliminary)
+async def close(books: Books, day: date | None = None, *, preliminary: bool = False) -> Closing:
+    return await close_day(
+        books.authority, books.store, CALENDAR, day or yesterday(), preliminary=preliminary
+    )
 
 
-async def snapshot(books: Books, day: date = YESTERDAY) -> dict[str, BudgetSnapshot]:
+async def snapshot(books: Books, day: date | None = None) -> dict[str, BudgetSnapshot]:
+    day = day or yesterday()
     return {each.scope: each for each in await books.store.days.budgets(Period.DAY, day.isoformat())}
 
 
 async def test_a_closed_day_keeps_what_every_budget_came_to(books: Books) -> None:
     limits = {("agent:*", Period.DAY): 500, ("global", Period.DAY): 10_000, ("team:red", Period.DAY): 70}
     await books.store.budgets.apply_policy(limits, source="test", applied_by="test")
-    events = [*attempt("a", YESTERDAY, 400), *attempt("b", YESTERDAY, 300), *attempt("c", days_ago(2), 50)]
-    events += [refusal("x", YESTERDAY, "agent:coder"), refusal("y", YESTERDAY, "agent:coder", "month")]
+    events = [
+        *attempt("a", yesterday(), 400),
+        *attempt("b", yesterday(), 300),
+        *attempt("c", days_ago(2), 50),
+    ]
+    events += [refusal("x", yesterday(), "agent:coder"), refusal("y", yesterday(), "agent:coder", "month")]
     events += [refusal("z", today(), "agent:coder")]
     await books.store.ledger.apply_events(events)
-    await books.store.budgets.top_up("t1", f"agent:coder|day|{YESTERDAY}", 100, by="ann")
+    await books.store.budgets.top_up("t1", f"agent:coder|day|{yesterday()}", 100, by="ann")
     await open_budgets(books)
 
     done = await close(books)
@@ -66,7 +76,7 @@ async def test_a_closed_day_keeps_what_every_budget_came_to(books: Books) -> Non
 
 
 async def test_a_call_in_flight_is_held_by_the_day_that_admitted_it(books: Books) -> None:
-    await books.store.ledger.apply_events(attempt("a", YESTERDAY))
+    await books.store.ledger.apply_events(attempt("a", yesterday()))
     await open_budgets(books)  # nobody claims it: it is in doubt
 
     await close(books)
@@ -75,11 +85,11 @@ async def test_a_call_in_flight_is_held_by_the_day_that_admitted_it(books: Books
 
 
 async def test_a_day_is_closed_once_however_many_close_it(books: Books) -> None:
-    await books.store.ledger.apply_events(attempt("a", YESTERDAY, 400))
+    await books.store.ledger.apply_events(attempt("a", yesterday(), 400))
     await open_budgets(books)
 
     done = await asyncio.gather(*(close(books) for _ in range(5)))
-    await books.store.ledger.apply_events(attempt("late", YESTERDAY, 5))
+    await books.store.ledger.apply_events(attempt("late", yesterday(), 5))
     again = await close(books)
 
     assert [each.new for each in done].count(True) == 1
@@ -88,9 +98,9 @@ async def test_a_day_is_closed_once_however_many_close_it(books: Books) -> None:
 
 
 async def test_a_preliminary_closing_is_replaced_by_the_next_and_by_the_real_one(books: Books) -> None:
-    await books.store.ledger.apply_events(attempt("a", YESTERDAY, 400))
+    await books.store.ledger.apply_events(attempt("a", yesterday(), 400))
     await open_budgets(books)
-    window = day_window(YESTERDAY)
+    window = day_window(yesterday())
     values = {"spent_nano_usd": 1, "verified": True, "differences": 0, "preliminary": True}
     early = BudgetSnapshot("global", None, 0, 1, 0, 0, 0, 0)
     assert await books.store.days.close(Period.DAY, window, [early], **values)  # type: ignore[arg-type]
@@ -128,9 +138,9 @@ async def test_a_day_to_come_cannot_be_closed_at_all(books: Books) -> None:
 async def test_counters_that_differ_are_told_once_with_the_numbers_and_the_day_is_closed(
     books: Books,
 ) -> None:
-    await books.store.ledger.apply_events(attempt("a", YESTERDAY, 400))
+    await books.store.ledger.apply_events(attempt("a", yesterday(), 400))
     await open_budgets(books)
-    await books.redis.hincrby(f"{books.prefix}c:global|day|{YESTERDAY}", "spent", 7)
+    await books.redis.hincrby(f"{books.prefix}c:global|day|{yesterday()}", "spent", 7)
 
     preliminary = await close(books, preliminary=True)  # over, so that it is a real one
     await close(books)
@@ -140,7 +150,7 @@ async def test_counters_that_differ_are_told_once_with_the_numbers_and_the_day_i
     assert alert.severity == "critical"
     assert alert.evidence["rows"] == [
         {
-            "counter": f"global|day|{YESTERDAY}",
+            "counter": f"global|day|{yesterday()}",
             "what": "spent",
             "ledger_nano_usd": 400,
             "counter_nano_usd": 407,
@@ -163,7 +173,7 @@ async def test_nothing_is_closed_while_the_budgets_are_being_rebuilt(books: Book
     with pytest.raises(StateUnavailable, match="rebuilt"):
         await close(books)
 
-    assert await books.store.days.closed(Period.DAY, YESTERDAY.isoformat()) is None
+    assert await books.store.days.closed(Period.DAY, yesterday().isoformat()) is None
 
 
 async def test_a_month_comes_to_the_sum_of_its_days(books: Books) -> None:
