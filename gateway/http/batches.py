@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from gateway.batches.opening import BatchAsk, BatchDesk, CannotBatch
 from gateway.calls import Caller, WireRequest
+from gateway.config import FamilyName
 from gateway.errors import NotFound, StateUnavailable
 from gateway.http.endpoint import Door, address_of, digest_of, headers_of, idempotency_key_of, read_body
 from gateway.http.fields import BadRequest, Json, mapping, read_document, text
@@ -219,7 +220,7 @@ async def own_batch(door: Door, request: Request, principal: Principal, family: 
 
 
 async def page_of(
-    door: Door, request: Request, principal: Principal, family: Any, after: str
+    door: Door, request: Request, principal: Principal, family: FamilyName, after: str
 ) -> tuple[list[Batch], bool]:
     """This key's batches, and whether there are more."""
     asked = request.query_params.get("limit", "20")
